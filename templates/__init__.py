@@ -1,0 +1,1 @@
+"""The templates of units, and how they are rendered."""

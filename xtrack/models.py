@@ -1,0 +1,128 @@
+"""The records that cross rooms: frozen, with UTC times and post ids as strings."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+PostKind = Literal["post", "reply", "repost", "quote"]
+Trigger = Literal["timer", "manual"]
+RunState = Literal["running", "done", "failed", "died"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to watch and how often.
+
+    `names` are handles without @ and filter authors (empty: all). `frequency` is a canonical one of slots.py; `at` is
+    its anchor, "HH:MM" or "" where the frequency takes none. Only slots later than `schedule_since` exist.
+    """
+
+    id: int
+    source: str
+    names: tuple[str, ...]
+    topics: tuple[str, ...]
+    frequency: str
+    at: str
+    paused: bool
+    created_at: datetime
+    schedule_since: datetime
+    last_run: datetime | None
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One source as fetched; `cursor` is the source's own word for how far it was read."""
+
+    id: int
+    kind: str
+    spec: str
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Original:
+    """The post that a repost or a quote shows."""
+
+    id: str
+    author: str
+    author_name: str
+    text: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Post:
+    """One post in its final text: entities expanded, HTML unescaped, never truncated where the source knew more.
+
+    `id` is the first id of the edit history. `author` is a handle without @, "" when the source does not tell it.
+    `text` holds the author's own words and is empty for a plain repost, whose words are in `original`.
+    """
+
+    id: str
+    author: str
+    author_name: str
+    created_at: datetime
+    kind: PostKind
+    text: str
+    url: str
+    lang: str = ""
+    original: Original | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Posts in any order, and the cursor from which reading goes on once they are stored."""
+
+    posts: tuple[Post, ...]
+    cursor: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a digest, the ids of the posts that it stands for (the first is cited), and its group's name."""
+
+    text: str
+    post_ids: tuple[str, ...]
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What a summarizer makes of some posts. `omitted` posts are on the topics, but no line stands for them."""
+
+    method: str
+    headline: str
+    lines: tuple[Line, ...]
+    omitted: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A digest as stored, with the number of new posts that it was made of; none: a quiet run's."""
+
+    id: int
+    job_id: int
+    run_id: int
+    created_at: datetime
+    post_count: int
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class Run:
+    """One attempt to do a job. `slot` is None for a run by hand that closed none; `missed` slots came before it."""
+
+    id: int
+    job_id: int
+    trigger: Trigger
+    state: RunState
+    slot: datetime | None
+    started_at: datetime
+    finished_at: datetime | None
+    stage: str
+    new_posts: int
+    missed: int
+    exit_code: int | None
+    error: str
+    next_try: datetime | None
+    invocation_id: str
