@@ -1,1 +1,17 @@
-"""The templates of units, and how they are rendered."""
+"""The templates of everything that XTrack writes for others to read, and how they are rendered."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+_environment = Environment(
+    loader=PackageLoader("xtrack.templates", ""),
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    autoescape=False,  # noqa: S701 units are not HTML; systemd.py escapes what goes into them
+)
+
+
+def render(template: str, **values: object) -> str:
+    """A template, named as "systemd/job.service.j2", with its values. Raises UndefinedError when one is missing."""
+    return _environment.get_template(template).render(values)

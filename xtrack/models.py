@@ -13,8 +13,9 @@ RunState = Literal["running", "done", "failed", "died"]
 class Job:
     """What to watch and how often.
 
-    `names` are handles without @ and filter authors (empty: all). `frequency` is a canonical one of slots.py; `at` is
-    its anchor, "HH:MM" or "" where the frequency takes none. Only slots later than `schedule_since` exist.
+    `names` are handles without @ and filter authors (empty: all). `frequency` is a canonical one of slots.py, `at`
+    its anchor "HH:MM". Only slots later than `schedule_since` exist; `closed_slot` is the last one that is done, failed
+    for good or given up.
     """
 
     id: int
@@ -26,7 +27,17 @@ class Job:
     paused: bool
     created_at: datetime
     schedule_since: datetime
-    last_run: datetime | None
+    last_run: datetime | None = None
+    closed_slot: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """The failed attempts at one open slot: how many, the first one's start, and when it is tried again."""
+
+    count: int = 0
+    first: datetime | None = None
+    next_try: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,5 @@
+"""`python -m xtrack` is the xtrack command."""
+
+from xtrack.cli import main
+
+main()

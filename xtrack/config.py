@@ -1,0 +1,176 @@
+"""Where everything is and what is set: the home, the scheduler's name, config.toml, the machine's zone."""
+
+import os
+import pwd
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from xtrack.errors import Misconfigured, Refused
+from xtrack.privileges import as_root
+
+SCHEDULERS = ("systemd-user", "systemd-system", "launchd", "none")
+_NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs", "afs")
+
+
+@dataclass(frozen=True)
+class Home:
+    """One configuration with its database. `is_default`: the scope's own, whose units carry no hash in their names."""
+
+    config: Path
+    data: Path
+    scheduler: str
+    is_default: bool
+
+    @property
+    def database(self) -> Path:
+        return self.data / "xtrack.db"
+
+    @property
+    def locks(self) -> Path:
+        return self.data / "locks"
+
+    @property
+    def is_system(self) -> bool:
+        return self.scheduler == "systemd-system"
+
+    @property
+    def keeps_config_apart(self) -> bool:
+        """Whether the config lies outside of the data folder, where only its owner may change it."""
+        return self.data not in self.config.parents
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What config.toml may hold. `parallel_runs` is how many runs of this home work at once."""
+
+    parallel_runs: int = 8
+
+
+def locate(environ: Mapping[str, str]) -> Home:
+    """The home that the environment names, else the scope's default. Raises Misconfigured for a strange scheduler.
+
+    XTRACK_CONFIG and XTRACK_DATA are how a unit is told its home; XTRACK_HOME is how a person says it.
+    """
+    scheduler = environ.get("XTRACK_SCHEDULER") or _usual_scheduler()
+    if scheduler not in SCHEDULERS:
+        raise Misconfigured(f"XTRACK_SCHEDULER is {scheduler!r}", f"one of {', '.join(SCHEDULERS)}")
+    config, data = _default_places(scheduler, environ)
+    usual = _default_places(scheduler, {})[1]
+    if home := environ.get("XTRACK_HOME"):
+        data = Path(home).expanduser().absolute()
+        config = data / "config.toml"
+    if told := environ.get("XTRACK_DATA"):
+        data = Path(told)
+        config = Path(environ.get("XTRACK_CONFIG") or data / "config.toml")
+    for path in (config, data):
+        if not str(path).isprintable():
+            raise Misconfigured(f"a path of the home holds control characters: {str(path)!r}", "choose another folder")
+    return Home(config, data, scheduler, is_default=data == usual)
+
+
+def _usual_scheduler() -> str:
+    if sys.platform == "darwin":
+        return "launchd"
+    return "systemd-system" if os.getuid() == 0 else "systemd-user"
+
+
+def _default_places(scheduler: str, environ: Mapping[str, str]) -> tuple[Path, Path]:
+    if os.getuid() == 0 and scheduler != "systemd-user":
+        return Path("/etc/xtrack/config.toml"), Path("/var/lib/xtrack")
+    own = Path(environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
+    config = Path(environ.get("XDG_CONFIG_HOME") or own / ".config")
+    data = Path(environ.get("XDG_DATA_HOME") or own / ".local/share")
+    return config / "xtrack/config.toml", data / "xtrack"
+
+
+def settings(home: Home, environ: Mapping[str, str]) -> Settings:
+    """What the config file says, or the defaults. Raises Misconfigured when it is not what it should be.
+
+    In a unit of system scope the file comes as a credential (systemd.exec(5), LoadCredential=), because root alone may
+    read the original.
+    """
+    credential = Path(environ.get("CREDENTIALS_DIRECTORY", ""), "config.toml")
+    path = credential if credential.is_absolute() and credential.exists() else home.config
+    try:
+        if home.keeps_config_apart:
+            with as_root():
+                text = path.read_text()
+        else:
+            text = path.read_text()
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"the config cannot be read: {path}: {error}", f"ls -la {path.parent}") from error
+    return _parsed(text, home.config)
+
+
+def _parsed(text: str, path: Path) -> Settings:
+    if not text.strip():
+        return Settings()
+    import tomllib
+
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"the config is no TOML: {path}: {error}", f"edit {path}") from error
+    known = [field.name for field in fields(Settings)]
+    for name in values:
+        if name not in known:
+            raise Misconfigured(f"the config has an unknown setting {name!r}: {path}", f"known: {', '.join(known)}")
+    places = values.get("parallel_runs", Settings.parallel_runs)
+    if type(places) is not int or not 1 <= places <= 1000:
+        raise Misconfigured(f"parallel_runs is {places!r}: {path}", "a whole number from 1 to 1000")
+    return Settings(places)
+
+
+def make_data_folder(home: Home, owner: pwd.struct_passwd | None = None) -> None:
+    """Make the data folder, for its owner's eyes only. Raises Refused where it cannot be, or cannot work.
+
+    A file in WAL mode needs memory that all its readers share, so not a network's folder
+    (https://www.sqlite.org/wal.html).
+    """
+    try:
+        if not home.data.exists():
+            home.data.mkdir(mode=0o700, parents=True)
+            if owner:
+                os.chown(home.data, owner.pw_uid, owner.pw_gid)
+    except OSError as error:
+        raise Refused(f"the data folder cannot be made: {error}", "set XTRACK_HOME to a folder of yours") from error
+    if owner and home.data.stat().st_uid != owner.pw_uid:
+        raise Refused(f"{home.data} is not {owner.pw_name}'s", f"sudo chown -R {owner.pw_name}: {home.data}")
+    if (kind := _filesystem(home.data)) in _NETWORK_FILESYSTEMS:
+        raise Refused(f"{home.data} lies on a network's filesystem ({kind})", "set XTRACK_HOME to a local folder")
+
+
+def _filesystem(folder: Path) -> str:
+    """The type of the filesystem that holds a folder, by proc_pid_mountinfo(5); "" where that is not to be had."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    held, found = Path(), ""
+    for line in mounts:
+        before, _, after = line.partition(" - ")
+        point = Path(before.split()[4].replace("\\040", " "))
+        if (point == folder or point in folder.parents) and len(point.parts) >= len(held.parts):
+            held, found = point, after.split()[0]
+    return found
+
+
+def machine_zone() -> tzinfo:
+    """The zone of /etc/localtime (localtime(5)), which systemd and launchd go by; TZ is the shell's and ignored."""
+    path = Path("/etc/localtime")
+    try:
+        key = str(path.resolve()).partition("zoneinfo/")[2]
+        with path.open("rb") as file:
+            return ZoneInfo.from_file(file, key=key or None)
+    except FileNotFoundError:
+        return UTC
+    except (OSError, ValueError) as error:
+        raise Misconfigured(
+            f"/etc/localtime cannot be read: {error}", "timedatectl set-timezone Europe/Berlin"
+        ) from error

@@ -1,0 +1,66 @@
+"""What a job owes: its open slot, whether that is to be tried now, and its next run. Pure.
+
+Slots have no table. The due slot is the latest one <= now that is later than the job's schedule_since and than its last
+closed slot; slots before it are missed, counted on the run that catches up.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+
+from xtrack import slots
+from xtrack.models import Attempts, Job
+
+_CLOCK_WAS_WRONG = timedelta(hours=6)
+_AS_GOOD_AS_COME = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Due:
+    """The slot that is due, and how many before it were missed."""
+
+    slot: datetime
+    missed: int
+
+
+def horizon(now: datetime) -> datetime:
+    """Closed slots and schedule_since later than this come from a clock that was wrong, and are ignored."""
+    return now + timedelta(days=1)
+
+
+def tolerance(job: Job) -> timedelta:
+    """How much too early a timer's start may be (AccuracySec=, a clock that was just set)."""
+    period = slots.calendar(job.frequency, job.at).period
+    return timedelta(seconds=5 if period < timedelta(minutes=5) else 60)
+
+
+def due(job: Job, now: datetime, zone: tzinfo, early: timedelta = timedelta(0)) -> Due | None:
+    """The job's open slot at now + early, or None. A paused job has none."""
+    if job.paused:
+        return None
+    cal = slots.calendar(job.frequency, job.at)
+    slot = slots.latest(cal, now + early, zone)
+    known = [moment for moment in (job.schedule_since, job.closed_slot) if moment and moment <= horizon(now)]
+    if not known:
+        return Due(slot, 0)
+    done = max(known)
+    return Due(slot, slots.count(cal, done, slot, zone)) if slot > done else None
+
+
+def is_to_be_tried(attempts: Attempts, now: datetime) -> bool:
+    """Whether an open slot's time has come: never tried, or next_try within the coming minute, or absurdly far."""
+    if attempts.count == 0 or attempts.next_try is None:
+        return True
+    return attempts.next_try <= now + _AS_GOOD_AS_COME or attempts.next_try > now + _CLOCK_WAS_WRONG
+
+
+def next_run(job: Job, now: datetime, zone: tzinfo) -> datetime | None:
+    """The job's next slot, None for a paused job."""
+    if job.paused:
+        return None
+    return slots.following(slots.calendar(job.frequency, job.at), now, zone)
+
+
+def retry_at(job: Job, attempts: Attempts, since: datetime) -> datetime | None:
+    """When the slot is tried again after these attempts, the last of which ended at `since`; None: give up."""
+    cal = slots.calendar(job.frequency, job.at)
+    return slots.retry_at(cal, attempts.first or since, attempts.count, since)

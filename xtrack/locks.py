@@ -1,0 +1,76 @@
+"""Locks between processes: one a job, one a feed, and the parallel places. flock(2) frees them when a process ends."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_POLL_SECONDS = 0.5
+Waiting = Callable[[float], None]
+
+
+def _take(path: Path) -> int | None:
+    """Lock a file, made where missing; None when somebody has it."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        # Whoever deletes a job unlinks its lock file: a lock on a file that is gone locks nobody out.
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(fd).st_ino:
+                return fd
+        os.close(fd)
+
+
+def is_held(path: Path) -> bool:
+    """Whether another process holds this lock."""
+    if not path.exists():
+        return False
+    fd = _take(path)
+    if fd is not None:
+        os.close(fd)
+    return fd is None
+
+
+@contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """Hold a lock if it is free; gives whether it is ours."""
+    fd = _take(path)
+    try:
+        yield fd is not None
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+@contextmanager
+def waited_for(paths: list[Path], waiting: Waiting) -> Iterator[None]:
+    """Hold the first of these locks that is free; `waiting` is told the seconds of each pause meanwhile."""
+    while (fd := next((taken for path in paths if (taken := _take(path)) is not None), None)) is None:
+        waiting(_POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def places(folder: Path, count: int) -> list[Path]:
+    """The parallel places of a home."""
+    return [folder / f"place-{number}" for number in range(1, count + 1)]
+
+
+def job(folder: Path, job_id: int) -> Path:
+    """The lock of a job's runs."""
+    return folder / f"job-{job_id}"
+
+
+def feed(folder: Path, feed_id: int) -> Path:
+    """The lock of a feed's walks."""
+    return folder / f"feed-{feed_id}"

@@ -1,0 +1,236 @@
+"""One run of one job, top to bottom, and run_due for all that is due."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+
+from xtrack import ledger, locks
+from xtrack.config import settings
+from xtrack.context import Context
+from xtrack.errors import GaveUp, NotFound, Temporary, XTrackError
+from xtrack.models import Digest, Feed, Job, Post, Run
+from xtrack.sources import open_source
+from xtrack.store import RunGone
+
+_UNIT_SECONDS = 15 * 60
+_QUIET = Digest(method="none", headline="Nothing new", lines=(), omitted=0)
+
+
+def run_job(context: Context, job_id: int, by_timer: bool) -> int:
+    """Do one run of a job; gives the exit code of what it came to, recorded and logged.
+
+    A timer's start without a slot to be tried ends at once, with 0; so do doubled, early and late ones. Raises NotFound
+    for a typed run of an unknown job, Temporary when its run is going on.
+    """
+    if by_timer and not _slot_to_try(context, job_id):
+        return 0
+    with _job_locked(context, job_id, by_timer):
+        _close_died_run(context, job_id)
+        due = _slot_to_try(context, job_id) if by_timer else None
+        if by_timer and due is None:
+            return 0
+        run = _start(context, job_id, due)
+        try:
+            _work(context, run)
+        except RunGone:
+            context.say(f"run {run.id}: job {job_id} was deleted meanwhile")
+        except XTrackError as error:
+            return _fail(context, run, error)
+        except Exception as error:
+            _fail(context, run, XTrackError(f"a bug: {type(error).__name__}: {error}"))
+            raise
+    return 0
+
+
+def _slot_to_try(context: Context, job_id: int) -> ledger.Due | None:
+    """The slot that a timer's start is for, None when there is nothing to do now."""
+    try:
+        job = context.job(job_id)
+    except NotFound:
+        return None
+    now = context.clock()
+    due = ledger.due(job, now, context.zone, ledger.tolerance(job))
+    if due and ledger.is_to_be_tried(context.store.attempts(job_id, due.slot), now):
+        return due
+    return None
+
+
+@contextmanager
+def _job_locked(context: Context, job_id: int, by_timer: bool) -> Iterator[None]:
+    lock = locks.job(context.home.locks, job_id)
+    if by_timer:
+        with locks.waited_for([lock], _extend_timeout):
+            yield
+        return
+    context.job(job_id)
+    with locks.held(lock) as ours:
+        if not ours:
+            raise Temporary(f"a run of job {job_id} is going on", f"xtrack list-runs {job_id}")
+        yield
+
+
+def _extend_timeout(_: float) -> None:
+    """Waiting is no work: have the unit's timeout count from now on (sd_notify(3), EXTEND_TIMEOUT_USEC)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+        name = "\0" + address[1:] if address.startswith("@") else address
+        notify.sendto(f"EXTEND_TIMEOUT_USEC={_UNIT_SECONDS * 1_000_000}".encode(), name)
+
+
+def _close_died_run(context: Context, job_id: int) -> None:
+    """We hold the job's lock: whoever says that he is running has died, which is a failed attempt like any other."""
+    run = context.store.running_run(job_id)
+    if run is None:
+        return
+    next_try = _next_try(context, run, run.started_at)
+    error = f"died while it was at: {run.stage or 'its start'}"
+    exit_code = Temporary.exit_code if next_try or run.slot is None else GaveUp.exit_code
+    context.store.fail_run(run, "died", context.clock(), exit_code, error, next_try)
+    context.say(f"run {run.id}: {error}")
+
+
+def _next_try(context: Context, run: Run, since: datetime) -> datetime | None:
+    """When the slot of a run that failed is tried again; None: never, or the run has no slot."""
+    if run.slot is None:
+        return None
+    before = context.store.attempts(run.job_id, run.slot)
+    attempts = replace(before, count=before.count + 1, first=before.first or run.started_at)
+    return ledger.retry_at(context.job(run.job_id), attempts, since)
+
+
+def _start(context: Context, job_id: int, due: ledger.Due | None) -> Run:
+    """Write the running row, before anything is fetched."""
+    slot, missed = (due.slot, due.missed) if due else (None, 0)
+    run = context.store.start_run(
+        job_id, "timer" if due else "manual", slot, missed, context.clock(), os.environ.get("INVOCATION_ID", "")
+    )
+    what = f"slot {context.local(slot)}" if slot else "by hand"
+    context.say(f"run {run.id}: job {job_id}, {what}" + (f", {missed} missed before it" if missed else ""))
+    return run
+
+
+def _work(context: Context, run: Run) -> None:
+    """Fetch, summarise, finish."""
+    job = context.job(run.job_id)
+    context.store.set_stage(run.id, "waiting for one of the parallel places")
+    places = locks.places(context.home.locks, settings(context.home, os.environ).parallel_runs)
+    with locks.waited_for(places, _extend_timeout):
+        feeds = context.store.feeds(job.id)
+        for feed in feeds:
+            context.store.set_stage(run.id, f"fetching {feed.spec}")
+            _fetch(context, run, feed)
+        context.store.set_stage(run.id, "summarising")
+        posts, seen = _new_posts(context, run, job, feeds)
+        digest = _summarise(posts, job)
+        slot = run.slot or _overdue_slot(context, job)
+        summary_id = context.store.finish_run(run, digest, len(posts), seen, slot, context.clock())
+    following = ledger.next_run(job, context.clock(), context.zone)
+    then = f"next run {context.local(following)}" if following else "paused"
+    context.say(f"run {run.id}: summary {summary_id}: {digest.headline}; {then}")
+
+
+def _fetch(context: Context, run: Run, feed: Feed) -> None:
+    """Read on from the feed's cursor, one walk at a time; each page is stored with the cursor behind it."""
+    added = 0
+    with locks.waited_for([locks.feed(context.home.locks, feed.id)], _extend_timeout):
+        now = context.store.feed(feed.id)
+        if now is None:
+            raise RunGone(f"feed {feed.id} was taken away")
+        for page in open_source(now.kind, now.spec).read(now.cursor, context.clock()):
+            added += context.store.add_page(run.id, now.id, page)
+    context.say(f"run {run.id}: {feed.spec}: {_posts(added)} fetched")
+
+
+def _new_posts(context: Context, run: Run, job: Job, feeds: Sequence[Feed]) -> tuple[list[Post], dict[int, int]]:
+    """The job's posts beyond its watermarks, each once, and the new watermarks."""
+    posts: dict[str, Post] = {}
+    seen: dict[int, int] = {}
+    for feed in feeds:
+        seen[feed.id] = context.store.last_arrival(feed.id)
+        found, left_out = context.store.new_posts(job, feed.id, seen[feed.id])
+        posts.update((post.id, post) for post in found)
+        if left_out:
+            context.say(f"run {run.id}: {_posts(left_out)} that came before are stored, not summarised")
+    return list(posts.values()), seen
+
+
+def _summarise(posts: Sequence[Post], job: Job) -> Digest:
+    if not posts:
+        return _QUIET
+    from xtrack.summarizers.extractive import Extractive
+
+    return Extractive().summarize(posts, job.topics)
+
+
+def _overdue_slot(context: Context, job: Job) -> datetime | None:
+    """The slot that a run by hand closes because it has come and nobody has done it."""
+    due = ledger.due(job, context.clock(), context.zone)
+    return due.slot if due else None
+
+
+def _fail(context: Context, run: Run, error: XTrackError) -> int:
+    """Record and log a failed run; gives its exit code."""
+    now = context.clock()
+    next_try = _next_try(context, run, now) if error.can_retry else None
+    gave_up = error.can_retry and run.slot is not None and next_try is None
+    exit_code = GaveUp.exit_code if gave_up else error.exit_code
+    context.store.fail_run(run, "failed", now, exit_code, str(error), next_try)
+    then = f"; tried again {context.local(next_try)}" if next_try else "; given up, the next slot does it" * gave_up
+    context.say(f"run {run.id}: failed: {error}{then}")
+    if error.hint:
+        context.say(f"  {error.hint}")
+    return exit_code
+
+
+def _posts(count: int) -> str:
+    return f"{count} post" + "s" * (count != 1)
+
+
+def run_due(context: Context) -> int:
+    """Have all jobs run that have a slot to be tried now; gives the exit code.
+
+    Where the system's scheduler starts them, this does not wait for them, and has itself called again while anything
+    waits: an open slot of an active job, also one that is being run or not yet to be tried, or a running run.
+    """
+    now = context.clock()
+    waiting = [(job.id, due.slot) for job in context.jobs() if (due := ledger.due(job, now, context.zone))]
+    ready = [job for job, slot in waiting if ledger.is_to_be_tried(context.store.attempts(job, slot), now)]
+    if context.home.scheduler == "none":
+        return _run_children(context, ready)
+    context.backend.start(ready)
+    if waiting or context.store.is_any_running():
+        context.backend.arm()
+    return 0
+
+
+def _run_children(context: Context, job_ids: Sequence[int]) -> int:
+    """Run these jobs as children of ours, as many at once as there are places; gives the exit code of them all."""
+    free = [job_id for job_id in job_ids if not locks.is_held(locks.job(context.home.locks, job_id))]
+    if not free:
+        return 0
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(settings(context.home, os.environ).parallel_runs) as pool:
+        codes = set(pool.map(_run_child, free)) - {0}
+    others = codes - {Temporary.exit_code}
+    return max(others) if others else max(codes, default=0)
+
+
+def _run_child(job_id: int) -> int:
+    """One job in a process of its own, ended when it takes longer than a unit may; gives its exit code."""
+    command = [sys.executable, "-m", "xtrack", "run-job", str(job_id)]
+    try:
+        done = subprocess.run(
+            command, env={**os.environ, "XTRACK_TRIGGER": "timer"}, timeout=_UNIT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Temporary.exit_code
+    return done.returncode if done.returncode >= 0 else Temporary.exit_code

@@ -1,0 +1,85 @@
+"""The database's schema, one migration a step; imported only when there is something to migrate."""
+
+import sqlite3
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("xtrack")
+
+
+@migrations()
+def m001_jobs_and_digests(db: Database) -> None:
+    """Jobs, what they read, what they wrote."""
+    for statement in (
+        """CREATE TABLE jobs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            source TEXT NOT NULL, names TEXT NOT NULL, topics TEXT NOT NULL,
+            frequency TEXT NOT NULL, at TEXT NOT NULL,
+            paused INTEGER NOT NULL, created_at TEXT NOT NULL, schedule_since TEXT NOT NULL,
+            last_run TEXT,
+            unsettled INTEGER NOT NULL)""",
+        "CREATE INDEX jobs_unsettled ON jobs(id) WHERE unsettled = 1",
+        """CREATE TABLE feeds (
+            id INTEGER PRIMARY KEY, kind TEXT NOT NULL, spec TEXT NOT NULL, cursor TEXT,
+            UNIQUE (kind, spec))""",
+        """CREATE TABLE job_feeds (
+            job_id INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+            feed_id INTEGER NOT NULL REFERENCES feeds(id) ON DELETE CASCADE,
+            seen INTEGER,
+            PRIMARY KEY (job_id, feed_id))""",
+        "CREATE INDEX job_feeds_feed ON job_feeds(feed_id)",
+        """CREATE TABLE posts (
+            id TEXT PRIMARY KEY,
+            author TEXT NOT NULL COLLATE NOCASE, author_name TEXT NOT NULL, created_at TEXT NOT NULL,
+            kind TEXT NOT NULL, text TEXT NOT NULL, url TEXT NOT NULL, lang TEXT NOT NULL, original TEXT)""",
+        """CREATE TABLE arrivals (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            feed_id INTEGER NOT NULL REFERENCES feeds(id) ON DELETE CASCADE,
+            post_id TEXT NOT NULL REFERENCES posts(id) ON DELETE CASCADE,
+            UNIQUE (feed_id, post_id))""",
+        "CREATE INDEX arrivals_feed ON arrivals(feed_id, id)",
+        "CREATE INDEX arrivals_post ON arrivals(post_id)",
+        """CREATE TABLE runs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            job_id INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+            trigger TEXT NOT NULL, state TEXT NOT NULL, slot TEXT, closed INTEGER NOT NULL DEFAULT 0,
+            started_at TEXT NOT NULL, finished_at TEXT, stage TEXT NOT NULL DEFAULT '',
+            new_posts INTEGER NOT NULL DEFAULT 0, missed INTEGER NOT NULL DEFAULT 0,
+            exit_code INTEGER, error TEXT NOT NULL DEFAULT '', next_try TEXT,
+            invocation_id TEXT NOT NULL DEFAULT '')""",
+        "CREATE INDEX runs_job ON runs(job_id, id)",
+        "CREATE UNIQUE INDEX runs_running ON runs(job_id) WHERE state = 'running'",
+        "CREATE UNIQUE INDEX runs_closed ON runs(job_id, slot) WHERE closed = 1",
+        "CREATE INDEX runs_attempts ON runs(job_id, slot, id) WHERE slot IS NOT NULL",
+        """CREATE TABLE summaries (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            job_id INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+            run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            created_at TEXT NOT NULL, post_count INTEGER NOT NULL,
+            method TEXT NOT NULL, headline TEXT NOT NULL, lines TEXT NOT NULL, omitted INTEGER NOT NULL)""",
+        "CREATE INDEX summaries_job ON summaries(job_id, id)",
+        "CREATE INDEX summaries_run ON summaries(run_id)",
+        """CREATE TABLE summary_posts (
+            summary_id INTEGER NOT NULL REFERENCES summaries(id) ON DELETE CASCADE,
+            post_id TEXT NOT NULL REFERENCES posts(id) ON DELETE CASCADE,
+            PRIMARY KEY (summary_id, post_id)) WITHOUT ROWID""",
+        "CREATE INDEX summary_posts_post ON summary_posts(post_id)",
+        "PRAGMA user_version = 1",
+    ):
+        db.execute(statement)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the database up to date. Safe for several processes at once.
+
+    Migrations reads what is pending outside of any transaction and begins deferred ones, so the whole of apply() goes
+    into one that holds the write lock from its start.
+    """
+    db = Database(connection, execute_plugins=False)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        migrations.apply(db)
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()

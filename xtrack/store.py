@@ -1,0 +1,472 @@
+"""The only SQL: jobs, feeds, posts, runs and summaries in one SQLite file.
+
+Times are stored as fixed-width UTC text, which sorts as it should. Every write is one short BEGIN IMMEDIATE
+transaction.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from xtrack.errors import BadData, Misconfigured, NotFound, Temporary, XTrackError
+from xtrack.models import Attempts, Digest, Feed, Job, Line, Original, Page, Post, Run, Summary, Trigger
+
+SCHEMA_VERSION = 1
+FIRST_DIGEST_POSTS = 500
+_BUSY_SECONDS = 30.0
+
+_JOB = """SELECT jobs.*, (SELECT slot FROM runs WHERE job_id = jobs.id AND closed = 1 AND slot <= :horizon
+    ORDER BY slot DESC LIMIT 1) AS closed_slot FROM jobs"""
+
+
+class RunGone(XTrackError):
+    """The run's own row is gone, because its job was deleted meanwhile: nothing more is to be done."""
+
+    exit_code = 0
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _moment(stamp: str | None) -> datetime | None:
+    return datetime.fromisoformat(stamp) if stamp else None
+
+
+def _known(stamp: str) -> datetime:
+    return datetime.fromisoformat(stamp)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite says (https://www.sqlite.org/rescode.html) into an error with the right exit code."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Temporary(f"the database is locked by another process: {path}", f"fuser {path}") from error
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise Temporary(f"the database cannot be written ({error}): {path}", f"df -h {path.parent}") from error
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+            raise Misconfigured(f"the database cannot be opened ({error}): {path}", f"ls -la {path.parent}") from error
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise BadData(f"the database is damaged ({error}): {path}", "restore a backup of it") from error
+        raise
+
+
+def _job(row: sqlite3.Row) -> Job:
+    return Job(
+        id=row["id"],
+        source=row["source"],
+        names=tuple(json.loads(row["names"])),
+        topics=tuple(json.loads(row["topics"])),
+        frequency=row["frequency"],
+        at=row["at"],
+        paused=bool(row["paused"]),
+        created_at=_known(row["created_at"]),
+        schedule_since=_known(row["schedule_since"]),
+        last_run=_moment(row["last_run"]),
+        closed_slot=_moment(row["closed_slot"]),
+    )
+
+
+def _job_values(job: Job) -> dict[str, Any]:
+    return {
+        **asdict(job),
+        "names": json.dumps(job.names),
+        "topics": json.dumps(job.topics),
+        "created_at": _stamp(job.created_at),
+        "schedule_since": _stamp(job.schedule_since),
+    }
+
+
+def _run(row: sqlite3.Row) -> Run:
+    return Run(
+        id=row["id"],
+        job_id=row["job_id"],
+        trigger=row["trigger"],
+        state=row["state"],
+        slot=_moment(row["slot"]),
+        started_at=_known(row["started_at"]),
+        finished_at=_moment(row["finished_at"]),
+        stage=row["stage"],
+        new_posts=row["new_posts"],
+        missed=row["missed"],
+        exit_code=row["exit_code"],
+        error=row["error"],
+        next_try=_moment(row["next_try"]),
+        invocation_id=row["invocation_id"],
+    )
+
+
+def _post(row: sqlite3.Row) -> Post:
+    return Post(
+        id=row["id"],
+        author=row["author"],
+        author_name=row["author_name"],
+        created_at=_known(row["created_at"]),
+        kind=row["kind"],
+        text=row["text"],
+        url=row["url"],
+        lang=row["lang"],
+        original=Original(**json.loads(row["original"])) if row["original"] else None,
+    )
+
+
+def _post_values(post: Post) -> dict[str, Any]:
+    values = asdict(post)
+    original = json.dumps(values["original"], ensure_ascii=False) if post.original else None
+    return {**values, "created_at": _stamp(post.created_at), "original": original}
+
+
+def _summary(row: sqlite3.Row) -> Summary:
+    lines = tuple(Line(line["text"], tuple(line["post_ids"]), line["group"]) for line in json.loads(row["lines"]))
+    return Summary(
+        id=row["id"],
+        job_id=row["job_id"],
+        run_id=row["run_id"],
+        created_at=_known(row["created_at"]),
+        post_count=row["post_count"],
+        digest=Digest(row["method"], row["headline"], lines, row["omitted"]),
+    )
+
+
+class Store:
+    """An open database. Its methods raise Temporary when it is locked or full, BadData when it is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it, creating or migrating it first where needed. Raises Misconfigured when it is newer than we are."""
+        self.path = path
+        with _explained(path):
+            self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                raise Misconfigured(f"the database is of a newer xtrack than this one: {path}", "upgrade xtrack")
+            if version < SCHEMA_VERSION:
+                self._migrate()
+            self._db.execute("PRAGMA foreign_keys = ON")
+
+    def _migrate(self) -> None:
+        from xtrack.schema import migrate
+
+        if self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            self._db.execute("PRAGMA journal_mode = WAL")
+        migrate(self._db)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    @contextmanager
+    def _write(self, run_id: int | None = None) -> Iterator[sqlite3.Connection]:
+        """One transaction; of a run, it first finds the run's own row. Raises RunGone when that is not there."""
+        with _explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                if run_id is not None:
+                    sql = "SELECT 1 FROM runs WHERE id = ? AND state = 'running'"
+                    if not self._db.execute(sql, [run_id]).fetchone():
+                        raise RunGone(f"run {run_id} was taken away")
+                yield self._db
+            except BaseException:
+                self._db.rollback()
+                raise
+            self._db.commit()
+
+    def _all(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
+        with _explained(self.path):
+            return self._db.execute(sql, values).fetchall()
+
+    def check(self) -> None:
+        """Raises BadData when SQLite finds the file damaged."""
+        found = self._all("PRAGMA quick_check(1)")[0][0]
+        if found != "ok":
+            raise BadData(f"the database is damaged ({found}): {self.path}", "restore a backup of it")
+
+    # jobs
+
+    def add_job(self, job: Job, feeds: Iterable[tuple[str, str]]) -> int:
+        """Store a new job (its id is not looked at) that reads `feeds`, pairs of kind and spec; gives its number."""
+        with self._write() as db:
+            cursor = db.execute(
+                """INSERT INTO jobs
+                (source, names, topics, frequency, at, paused, created_at, schedule_since, unsettled) VALUES
+                (:source, :names, :topics, :frequency, :at, :paused, :created_at, :schedule_since, 1)""",
+                _job_values(job),
+            )
+            job_id = int(cursor.lastrowid or 0)
+            self._set_feeds(db, job_id, feeds)
+        return job_id
+
+    def update_job(self, job: Job, feeds: Iterable[tuple[str, str]] | None = None) -> None:
+        """Store what can be changed of a job; `feeds` None leaves them. Raises NotFound when it is gone."""
+        with self._write() as db:
+            cursor = db.execute(
+                """UPDATE jobs SET source = :source, names = :names, topics = :topics, frequency = :frequency,
+                at = :at, paused = :paused, schedule_since = :schedule_since, unsettled = 1 WHERE id = :id""",
+                _job_values(job),
+            )
+            if cursor.rowcount == 0:
+                raise _no_job(job.id)
+            if feeds is not None:
+                self._set_feeds(db, job.id, feeds)
+
+    def _set_feeds(self, db: sqlite3.Connection, job_id: int, feeds: Iterable[tuple[str, str]]) -> None:
+        wanted = []
+        for kind, spec in feeds:
+            db.execute("INSERT INTO feeds (kind, spec) VALUES (?, ?) ON CONFLICT DO NOTHING", [kind, spec])
+            row = db.execute("SELECT id FROM feeds WHERE kind = ? AND spec = ?", [kind, spec]).fetchone()
+            wanted.append(row["id"])
+        for row in db.execute("SELECT feed_id FROM job_feeds WHERE job_id = ?", [job_id]).fetchall():
+            if row["feed_id"] not in wanted:
+                db.execute("DELETE FROM job_feeds WHERE job_id = ? AND feed_id = ?", [job_id, row["feed_id"]])
+                self._drop_feed_if_unused(db, row["feed_id"])
+        for feed_id in wanted:
+            db.execute(
+                "INSERT INTO job_feeds (job_id, feed_id) VALUES (?, ?) ON CONFLICT DO NOTHING", [job_id, feed_id]
+            )
+
+    def _drop_feed_if_unused(self, db: sqlite3.Connection, feed_id: int) -> None:
+        """A feed that no job reads goes, and with it the posts that no other feed brought and no summary cites."""
+        if db.execute("SELECT 1 FROM job_feeds WHERE feed_id = ? LIMIT 1", [feed_id]).fetchone():
+            return
+        db.execute(
+            """DELETE FROM posts WHERE id IN (SELECT post_id FROM arrivals WHERE feed_id = :feed)
+            AND NOT EXISTS (SELECT 1 FROM arrivals WHERE post_id = posts.id AND feed_id <> :feed)
+            AND NOT EXISTS (SELECT 1 FROM summary_posts WHERE post_id = posts.id)""",
+            {"feed": feed_id},
+        )
+        db.execute("DELETE FROM feeds WHERE id = ?", [feed_id])
+
+    def delete_job(self, job_id: int) -> None:
+        """Delete a job with its runs and summaries, and what only it read. Raises NotFound when there is none."""
+        with self._write() as db:
+            feeds = db.execute("SELECT feed_id FROM job_feeds WHERE job_id = ?", [job_id]).fetchall()
+            if db.execute("DELETE FROM jobs WHERE id = ?", [job_id]).rowcount == 0:
+                raise _no_job(job_id)
+            for row in feeds:
+                self._drop_feed_if_unused(db, row["feed_id"])
+
+    def job(self, job_id: int, horizon: datetime) -> Job:
+        """One job; closed slots after `horizon` are not looked at. Raises NotFound."""
+        rows = self._all(f"{_JOB} WHERE jobs.id = :id", {"id": job_id, "horizon": _stamp(horizon)})
+        if not rows:
+            raise _no_job(job_id)
+        return _job(rows[0])
+
+    def jobs(self, horizon: datetime) -> list[Job]:
+        """All jobs by number; closed slots after `horizon` are not looked at."""
+        return [_job(row) for row in self._all(f"{_JOB} ORDER BY jobs.id", {"horizon": _stamp(horizon)})]
+
+    def unsettled_jobs(self) -> set[int]:
+        """Jobs whose row was changed and whose timer may not have been."""
+        return {row["id"] for row in self._all("SELECT id FROM jobs WHERE unsettled = 1")}
+
+    def active_jobs(self) -> set[int]:
+        """Numbers of the jobs that are not paused."""
+        return {row["id"] for row in self._all("SELECT id FROM jobs WHERE paused = 0")}
+
+    def settle_jobs(self, job_ids: Iterable[int]) -> None:
+        """Note that the timers of these jobs are as their rows say."""
+        with self._write() as db:
+            db.executemany("UPDATE jobs SET unsettled = 0 WHERE id = ?", [[job_id] for job_id in job_ids])
+
+    # feeds and posts
+
+    def feeds(self, job_id: int) -> list[Feed]:
+        """What a job reads."""
+        rows = self._all(
+            """SELECT feeds.* FROM job_feeds JOIN feeds ON feeds.id = feed_id WHERE job_id = ? ORDER BY feeds.id""",
+            [job_id],
+        )
+        return [Feed(row["id"], row["kind"], row["spec"], row["cursor"]) for row in rows]
+
+    def feed(self, feed_id: int) -> Feed | None:
+        """One feed as it is now; None when its last job was deleted."""
+        rows = self._all("SELECT * FROM feeds WHERE id = ?", [feed_id])
+        return Feed(rows[0]["id"], rows[0]["kind"], rows[0]["spec"], rows[0]["cursor"]) if rows else None
+
+    def add_page(self, run_id: int, feed_id: int, page: Page) -> int:
+        """Store a page with its cursor in one transaction; gives how many of its posts the feed did not have."""
+        with self._write(run_id) as db:
+            db.executemany(
+                """INSERT INTO posts (id, author, author_name, created_at, kind, text, url, lang, original) VALUES
+                (:id, :author, :author_name, :created_at, :kind, :text, :url, :lang, :original)
+                ON CONFLICT DO NOTHING""",
+                map(_post_values, page.posts),
+            )
+            added = db.executemany(
+                "INSERT INTO arrivals (feed_id, post_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                [(feed_id, post.id) for post in page.posts],
+            ).rowcount
+            db.execute("UPDATE feeds SET cursor = ? WHERE id = ?", [page.cursor, feed_id])
+        return max(added, 0)
+
+    def last_arrival(self, feed_id: int) -> int:
+        """The number of a feed's newest arrival, 0 when it has none."""
+        return int(self._all("SELECT coalesce(max(id), 0) FROM arrivals WHERE feed_id = ?", [feed_id])[0][0])
+
+    def new_posts(self, job: Job, feed_id: int, until: int) -> tuple[list[Post], int]:
+        """A job's posts of a feed beyond its watermark up to arrival `until`, oldest first, and how many were left out.
+
+        A job's first digest of a feed covers the newest FIRST_DIGEST_POSTS of them; the others are left out.
+        """
+        seen = self._all("SELECT seen FROM job_feeds WHERE job_id = ? AND feed_id = ?", [job.id, feed_id])
+        since = seen[0]["seen"] if seen else None
+        by_name = f"AND author IN ({', '.join('?' * len(job.names))})" if job.names else ""
+        rows = self._all(
+            f"""SELECT posts.* FROM arrivals JOIN posts ON posts.id = post_id
+            WHERE feed_id = ? AND arrivals.id > ? AND arrivals.id <= ? {by_name} ORDER BY created_at, posts.id""",  # noqa: S608 only question marks
+            [feed_id, since or 0, until, *job.names],
+        )
+        left_out = max(0, len(rows) - FIRST_DIGEST_POSTS) if since is None else 0
+        return [_post(row) for row in rows[left_out:]], left_out
+
+    def posts(self, summary_id: int) -> list[Post]:
+        """The posts that a summary's lines stand for."""
+        sql = "SELECT posts.* FROM summary_posts JOIN posts ON posts.id = post_id WHERE summary_id = ?"
+        return [_post(row) for row in self._all(sql, [summary_id])]
+
+    # runs
+
+    def start_run(
+        self, job_id: int, trigger: Trigger, slot: datetime | None, missed: int, now: datetime, invocation_id: str
+    ) -> Run:
+        """Write the running row of a run whose process holds the job's lock. Raises NotFound when the job is gone."""
+        with self._write() as db:
+            if not db.execute("SELECT 1 FROM jobs WHERE id = ?", [job_id]).fetchone():
+                raise _no_job(job_id)
+            row = db.execute(
+                """INSERT INTO runs (job_id, trigger, state, slot, missed, started_at, invocation_id)
+                VALUES (?, ?, 'running', ?, ?, ?, ?) RETURNING *""",
+                [job_id, trigger, _stamp(slot) if slot else None, missed, _stamp(now), invocation_id],
+            ).fetchone()
+            return _run(row)
+
+    def set_stage(self, run_id: int, stage: str) -> None:
+        """Note what a run is at, so that one that dies is known by it."""
+        with self._write(run_id) as db:
+            db.execute("UPDATE runs SET stage = ? WHERE id = ?", [stage, run_id])
+
+    def running_run(self, job_id: int) -> Run | None:
+        """The job's run that says it is running."""
+        rows = self._all("SELECT * FROM runs WHERE job_id = ? AND state = 'running'", [job_id])
+        return _run(rows[0]) if rows else None
+
+    def is_any_running(self) -> bool:
+        """Whether any run says that it is running."""
+        return bool(self._all("SELECT 1 FROM runs WHERE state = 'running' LIMIT 1"))
+
+    def attempts(self, job_id: int, slot: datetime) -> Attempts:
+        """The attempts at one slot that have ended."""
+        rows = self._all(
+            """SELECT started_at, next_try FROM runs WHERE job_id = ? AND slot = ? AND state <> 'running'
+            ORDER BY id""",
+            [job_id, _stamp(slot)],
+        )
+        if not rows:
+            return Attempts()
+        return Attempts(len(rows), _known(rows[0]["started_at"]), _moment(rows[-1]["next_try"]))
+
+    def fail_run(
+        self, run: Run, state: str, now: datetime, exit_code: int | None, error: str, next_try: datetime | None
+    ) -> None:
+        """End a run that failed or died. Without `next_try` its slot is closed."""
+        with self._write(run.id) as db:
+            db.execute(
+                """UPDATE runs SET state = ?, finished_at = ?, exit_code = ?, error = ?, next_try = ?,
+                closed = (slot IS NOT NULL AND ?) WHERE id = ?""",
+                [
+                    state,
+                    _stamp(now),
+                    exit_code,
+                    error,
+                    _stamp(next_try) if next_try else None,
+                    next_try is None,
+                    run.id,
+                ],
+            )
+            db.execute("UPDATE jobs SET last_run = ? WHERE id = ?", [_stamp(now), run.job_id])
+
+    def finish_run(
+        self, run: Run, digest: Digest, post_count: int, seen: dict[int, int], slot: datetime | None, now: datetime
+    ) -> int:
+        """End a run well, in one transaction: summary, its posts, the watermark of each feed, and the closed slot.
+
+        `seen` maps feed ids to arrivals. Gives the summary's number.
+        """
+        with self._write(run.id) as db:
+            cursor = db.execute(
+                """INSERT INTO summaries (job_id, run_id, created_at, post_count, method, headline, lines, omitted)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+                [
+                    run.job_id,
+                    run.id,
+                    _stamp(now),
+                    post_count,
+                    digest.method,
+                    digest.headline,
+                    json.dumps([asdict(line) for line in digest.lines], ensure_ascii=False),
+                    digest.omitted,
+                ],
+            )
+            summary_id = int(cursor.lastrowid or 0)
+            db.executemany(
+                "INSERT INTO summary_posts (summary_id, post_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                [(summary_id, post_id) for line in digest.lines for post_id in line.post_ids],
+            )
+            db.executemany(
+                "UPDATE job_feeds SET seen = ? WHERE job_id = ? AND feed_id = ?",
+                [(arrival, run.job_id, feed_id) for feed_id, arrival in seen.items()],
+            )
+            db.execute(
+                """UPDATE runs SET state = 'done', finished_at = ?, exit_code = 0, new_posts = ?, slot = ?, closed = ?,
+                stage = '' WHERE id = ?""",
+                [_stamp(now), post_count, _stamp(slot) if slot else None, slot is not None, run.id],
+            )
+            db.execute("UPDATE jobs SET last_run = ? WHERE id = ?", [_stamp(now), run.job_id])
+        return summary_id
+
+    def runs(self, job_id: int | None = None, limit: int = 50) -> list[Run]:
+        """The newest runs, of one job or of all, newest first."""
+        if job_id is None:
+            return [_run(row) for row in self._all("SELECT * FROM runs ORDER BY id DESC LIMIT ?", [limit])]
+        sql = "SELECT * FROM runs WHERE job_id = ? ORDER BY id DESC LIMIT ?"
+        return [_run(row) for row in self._all(sql, [job_id, limit])]
+
+    def last_runs(self) -> dict[int, Run]:
+        """The newest run of every job that has one, by job."""
+        rows = self._all(
+            """SELECT runs.* FROM jobs JOIN runs ON runs.id =
+            (SELECT id FROM runs WHERE job_id = jobs.id ORDER BY id DESC LIMIT 1)"""
+        )
+        return {row["job_id"]: _run(row) for row in rows}
+
+    # summaries
+
+    def summary(self, summary_id: int) -> Summary:
+        """One summary. Raises NotFound."""
+        rows = self._all("SELECT * FROM summaries WHERE id = ?", [summary_id])
+        if not rows:
+            raise NotFound(f"no summary {summary_id}", "xtrack list-summaries")
+        return _summary(rows[0])
+
+    def summaries(self, job_id: int | None = None, limit: int = 50) -> list[Summary]:
+        """The newest summaries, of one job or of all, newest first."""
+        if job_id is None:
+            return [_summary(row) for row in self._all("SELECT * FROM summaries ORDER BY id DESC LIMIT ?", [limit])]
+        sql = "SELECT * FROM summaries WHERE job_id = ? ORDER BY id DESC LIMIT ?"
+        return [_summary(row) for row in self._all(sql, [job_id, limit])]
+
+
+def _no_job(job_id: int) -> NotFound:
+    return NotFound(f"no job {job_id}", "xtrack list-jobs")

@@ -1,0 +1,264 @@
+"""A digest in the posts' own words: their most telling sentences, chosen without an LLM."""
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+
+from xtrack.models import Digest, Line, Post
+from xtrack.summarizers._text import count_words, hashtags, is_unspaced, sentences, terms, words
+
+_MAX_LINES = 12
+_MIN_LINES = 3
+_POSTS_PER_LINE = 3
+_AUTHOR_SHARE = 1 / 3
+_NEARLY_ALL = 0.9
+_SAME_SENTENCE = 1 / 3
+_NEGATIONS = frozenset(["no", "not", "never", "nor", "without", "t"])
+_ADDRESS = frozenset(["you", "your"])
+_QUESTION = re.compile(r"[?？؟][\"'”’»)]*$")
+
+
+@dataclass(eq=False)
+class _Story:
+    """Posts that say the same; the first, which says the most of it, speaks for them."""
+
+    posts: list[Post]
+    topic: str
+    terms: frozenset[str]
+
+    @property
+    def lead(self) -> Post:
+        return self.posts[0]
+
+
+@dataclass(eq=False)
+class _Candidate:
+    """A sentence of a story's lead, its relevance, and its similarity to the nearest of the lines already chosen."""
+
+    story: _Story
+    text: str
+    terms: frozenset[str]
+    vector: dict[str, float]
+    relevance: float
+    similarity: float = 0.0
+
+
+class Extractive:
+    """Ranks sentences by their TF-IDF weight among all posts and takes the best that say something new."""
+
+    def summarize(self, posts: Sequence[Post], topics: Sequence[str]) -> Digest:
+        """A digest of about one line for three posts, at most 12, more only where there are more topics than that."""
+        on_topic = _by_topic(posts, topics)
+        count = sum(map(len, on_topic.values()))
+        stories = _stories(on_topic)
+        chosen = _choose(_candidates(stories), min(_MAX_LINES, max(_MIN_LINES, math.ceil(count / _POSTS_PER_LINE))))
+        _absorb(chosen, stories)
+        order = list(on_topic)
+        chosen.sort(key=lambda line: (order.index(line.story.topic), _when(line.story.lead)))
+        lines = tuple(Line(line.text, _ids(line.story), line.story.topic) for line in chosen)
+        omitted = count - sum(len(line.post_ids) for line in lines)
+        return Digest("extractive", _headline(posts, topics, count), lines, omitted)
+
+
+def _when(post: Post) -> tuple[datetime, str]:
+    return post.created_at, post.id
+
+
+def _ids(story: _Story) -> tuple[str, ...]:
+    return (story.lead.id, *(post.id for post in sorted(story.posts[1:], key=_when)))
+
+
+def _words_of(post: Post) -> str:
+    """What a line about a post may say: a repost's words are the original's, a quote's are its own."""
+    return post.original.text if post.kind == "repost" and post.original else post.text
+
+
+def _with_context(post: Post) -> str:
+    return f"{post.text}\n{post.original.text}" if post.original else post.text
+
+
+def _headline(posts: Sequence[Post], topics: Sequence[str], on_topic: int) -> str:
+    new = "1 new post" if len(posts) == 1 else f"{len(posts)} new posts"
+    if topics and on_topic:
+        return f"{on_topic} of {new} on {', '.join(topics)}"
+    if topics:
+        either = " or ".join(filter(None, (", ".join(topics[:-1]), topics[-1])))
+        return f"{new}, {'not' if len(posts) == 1 else 'none of them'} on {either}"
+    authors = {post.author for post in posts}
+    known = sorted(authors - {""})
+    if not known:
+        return new
+    by = f"@{known[0]}" if len(known) == 1 else f"{len(known)} accounts"
+    return f"{new} by {by}{' and others' if '' in authors else ''}"
+
+
+def _by_topic(posts: Iterable[Post], topics: Sequence[str]) -> dict[str, list[Post]]:
+    """The posts on each topic, in the topics' order, a post under the first that it matches."""
+    if not topics:
+        return {"": list(posts)}
+    found: dict[str, list[Post]] = {topic: [] for topic in topics}
+    for post in posts:
+        text = _with_context(post)
+        said = " ".join([*words(text), *hashtags(text)])
+        topic = next((topic for topic in topics if _is_on(topic, said)), None)
+        if topic is not None:
+            found[topic].append(post)
+    return found
+
+
+def _is_on(topic: str, said: str) -> bool:
+    """Whether words, joined by spaces, have all the words of a topic, or these run together as in a hashtag."""
+    return any(patterns and all(pattern.search(said) for pattern in patterns) for patterns in _patterns(topic))
+
+
+@cache
+def _patterns(topic: str) -> list[list[re.Pattern[str]]]:
+    needed = words(topic)
+    return [[re.compile(_pattern(word)) for word in group if word] for group in (needed, ["".join(needed)])]
+
+
+def _pattern(word: str) -> str:
+    """A whole word with its English plural or singular, longer ones with an ending; of unspaced scripts any part."""
+    if is_unspaced(word):
+        return re.escape(word)
+    forms = {word}
+    if len(word) >= 3:
+        forms |= {word + "s", word + "es", re.sub("y$", "ies", word)}
+    if len(word) >= 4:
+        forms |= {re.sub("s$", "", word), re.sub("es$", "", word), re.sub("ies$", "y", word)}
+    if "news" in forms:  # is not the plural of "new"
+        forms = {word}
+    ending = r"\S{0,3}" if len(word) >= 6 else r"\S{0,2}" if len(word) >= 4 and not word.isascii() else ""
+    return rf"(?<!\S)(?:{'|'.join(map(re.escape, sorted(forms)))}){ending}(?!\S)"
+
+
+def _terms(text: str) -> frozenset[str]:
+    """What a text is compared by; never empty, so that equal texts without terms are equal too."""
+    return frozenset(terms(text)) or frozenset(words(text)) or frozenset([text])
+
+
+def _covers(most: frozenset[str], some: frozenset[str]) -> bool:
+    """Whether `most` says nearly all of `some`: all its numbers, and the same negations."""
+    if most == some:
+        return True
+    if len(some) < 4 or len(most & some) < _NEARLY_ALL * len(some) or most & _NEGATIONS != some & _NEGATIONS:
+        return False
+    return all(term in most for term in some if term[0].isdigit())
+
+
+def _stories(on_topic: dict[str, list[Post]]) -> list[_Story]:
+    """The posts merged with their near-duplicates, the longest first.
+
+    One that is nearly contained in another shares at least one of its rarest terms with it: only these are looked up
+    (prefix filtering: Bayardo, Ma, Srikant, Scaling up all pairs similarity search, 2007).
+    """
+    found = [(_terms(_words_of(post)), post, topic) for topic, posts in on_topic.items() for post in posts]
+    found.sort(key=lambda item: (-len(item[0]), item[1].kind == "repost", _when(item[1])))
+    frequency = Counter(term for said, _, _ in found for term in said)
+    stories: list[_Story] = []
+    having: defaultdict[tuple[str, str], list[_Story]] = defaultdict(list)
+    for said, post, topic in found:
+        rarest = sorted(said, key=lambda term: (frequency[term], term))
+        rarest = rarest[: len(said) - math.ceil(_NEARLY_ALL * len(said)) + 1]
+        near = (story for term in rarest for story in having[topic, term])
+        same = next((s for s in near if len(said) * 2 >= len(s.terms) and _covers(s.terms, said)), None)
+        if same:
+            same.posts.append(post)
+            continue
+        stories.append(_Story([post], topic, said))
+        for term in said:
+            having[topic, term].append(stories[-1])
+    return stories
+
+
+def _candidates(stories: list[_Story]) -> list[_Candidate]:
+    """The sentences of the stories, the most relevant of them having 1.
+
+    A term weighs its idf times its weight in the centroid of all stories (Radev, Jing, Stys, Tam, Centroid-based
+    summarization of multiple documents, 2004). A quarter of the length normalisation is by the mean length, so that
+    short sentences do not win by being short (Singhal, Buckley, Mitra, Pivoted document length normalization, 1996).
+    """
+    frequency = Counter(term for story in stories for term in story.terms | _terms(_with_context(story.lead)))
+
+    @cache
+    def idf(term: str) -> float:
+        return math.log(1 + len(stories) / (frequency[term] or 1))
+
+    candidates = []
+    for story in stories:
+        for position, text in enumerate(sentences(_words_of(story.lead), story.lead.kind == "reply")):
+            said = _terms(text)
+            vector = {term: idf(term) for term in said}
+            candidates.append(_Candidate(story, text, said, vector, _merit(story, text, position)))
+    norms = [math.sqrt(math.fsum(weight**2 for weight in one.vector.values())) for one in candidates]
+    for one, norm in zip(candidates, norms, strict=True):
+        weight = math.fsum(frequency[term] * idf(term) ** 2 for term in one.terms)
+        one.relevance *= weight / (3 * norm + math.fsum(norms) / len(norms))
+        one.vector = {term: weight / norm for term, weight in one.vector.items()}
+    best = max((one.relevance for one in candidates), default=1.0)
+    for one in candidates:
+        one.relevance /= best
+    return candidates
+
+
+def _merit(story: _Story, text: str, position: int) -> float:
+    """What speaks for a sentence beside its terms: told by many, told first; not shouted, curt, or said to somebody."""
+    merit = 1 + 0.2 * math.log2(len(story.posts))
+    if position == 0:
+        merit *= 1.15
+    if story.topic and _is_on(story.topic, " ".join([*words(text), *hashtags(text)])):
+        merit *= 1.5
+    if 2 * sum(map(str.isupper, text)) > sum(map(str.isalpha, text)):
+        merit *= 0.6
+    if text.endswith("…"):
+        merit *= 0.8
+    if story.posts[0].kind == "reply":
+        merit *= 0.8
+    if count_words(text) < 4:
+        merit *= 0.3
+    if _QUESTION.search(text) and (story.posts[0].kind == "reply" or not _ADDRESS.isdisjoint(words(text))):
+        merit *= 0.5
+    return merit
+
+
+def _choose(candidates: list[_Candidate], limit: int) -> list[_Candidate]:
+    """At most `limit` of the candidates, but one of each topic: in turn the most relevant for what it adds.
+
+    Maximal marginal relevance (Carbonell, Goldstein, 1998), without what a chosen line says already.
+    """
+    with_words = [one for one in candidates if count_words(one.text)] or candidates
+    several = len({one.story.lead.author for one in candidates}) > 1
+    share = max(2, int(limit * _AUTHOR_SHARE)) if several else limit
+    waiting = {one.story.topic for one in candidates}
+    chosen: list[_Candidate] = []
+    while True:
+        pool = [one for one in candidates if one.story.topic in waiting]
+        if not pool and len(chosen) < limit:
+            authors = Counter(one.story.lead.author for one in chosen if one.story.lead.author)
+            told = {one.story for one in chosen}
+            pool = [
+                one
+                for one in with_words
+                if one.similarity < _SAME_SENTENCE and one.story not in told and authors[one.story.lead.author] < share
+            ]
+        if not pool:
+            return chosen
+        best = max(pool, key=lambda one: one.relevance - one.similarity)
+        chosen.append(best)
+        waiting.discard(best.story.topic)
+        for one in candidates:
+            shared = one.terms & best.terms
+            one.similarity = max(one.similarity, math.fsum(one.vector[term] * best.vector[term] for term in shared))
+
+
+def _absorb(chosen: list[_Candidate], stories: list[_Story]) -> None:
+    """Adds to the chosen the posts of the other stories that say no more than one of them does."""
+    told = {line.story for line in chosen}
+    for story in stories:
+        line = next((line for line in chosen if _covers(line.terms, story.terms)), None)
+        if line and story not in told:
+            line.story.posts.extend(story.posts)
