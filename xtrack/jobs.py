@@ -192,7 +192,9 @@ def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:
 
 def _overdue(context: Context, job: Job, now: datetime) -> ledger.Due | None:
     """The job's open slot when no attempt has been made at it, and a timer would have by now."""
-    due = ledger.due(job, now - 2 * ledger.tolerance(job), context.zone)
-    if due is None or context.store.attempts(job.id, due.slot).count or context.store.running_run(job.id):
+    due = ledger.due(job, now, context.zone)
+    if due is None or due.slot > now - 2 * ledger.tolerance(job):
+        return None
+    if context.store.attempts(job.id, due.slot).count or context.store.running_run(job.id):
         return None
     return due

@@ -440,6 +440,8 @@ def _fill_etc(etc: Path) -> None:
     (etc / "hosts").write_text("127.0.0.1 localhost machine\n::1 localhost\n")
     (etc / "hostname").write_text("machine\n")
     (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")  # without one, systemd takes each boot for its first
+    # A journal file takes 8 MiB at once otherwise, for each boot and user, and pytest keeps the folders of three runs.
+    (etc / "systemd/journald.conf").write_text("[Journal]\nSystemMaxFileSize=1M\n")
     (etc / "ld.so.conf.d/python.conf").write_text(f"{PYTHON}/lib\n")
 
 

@@ -231,16 +231,20 @@ def test_two_machines_know_nothing_of_each_other_and_leave_nothing(shared: Machi
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_machine_ends_with_a_test_run_that_is_ended_by(number: signal.Signals, program: Path, tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from tests.system.machine import Machine\n"
+        "import signal, sys, time; from pathlib import Path; from tests.system.machine import Machine\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored when these tests run in the background\n"
         "machine = Machine(Path(sys.argv[1]), Path(sys.argv[2])); machine.boot()\n"
         "print(machine.pid, flush=True); time.sleep(60)\n"
     )
     argv = [sys.executable, "-c", code, str(tmp_path), str(program)]
-    run = subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert run.stdout
-    group = top_control_group(int(run.stdout.readline()))
-    run.send_signal(number)
-    run.communicate(timeout=10)
+    with subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
+        try:
+            assert run.stdout
+            group = top_control_group(int(run.stdout.readline()))
+            run.send_signal(number)
+            run.wait(timeout=10)
+        finally:
+            run.kill()
     deadline = time.monotonic() + 10
     while left_on_host(tmp_path, group) and time.monotonic() < deadline:
         time.sleep(0.05)

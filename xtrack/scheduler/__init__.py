@@ -27,19 +27,32 @@ class Plan:
     new: Mapping[str, str] = field(default_factory=dict)
     changed: Mapping[str, str] = field(default_factory=dict)
     idle: tuple[str, ...] = ()
+    paused: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.shared or self.new or self.changed or self.idle or self.gone)
+        return bool(self.lines())
 
     def lines(self) -> list[str]:
         """The plan for a person, a line a step."""
-        verbs = (("write", self.shared), ("add", self.new), ("change", self.changed), ("start", self.idle))
-        return [f"{verb} {name}" for verb, names in (*verbs, ("remove", self.gone)) for name in names]
+        steps: dict[str, Iterable[str]] = {
+            "write": self.shared,
+            "add": self.new,
+            "change": self.changed,
+            "start": self.idle,
+            "remove": (*self.paused, *self.gone),
+        }
+        return [f"{verb} {name}" for verb, names in steps.items() for name in names]
 
 
-def diff(shared: Mapping[str, str], timers: Mapping[str, str], actual: Actual) -> Plan:
-    """The plan from what is to what should be. Raises Misconfigured when a name that we want is somebody else's."""
+def diff(
+    shared: Mapping[str, str], timers: Mapping[str, str], actual: Actual, paused: Collection[str] = frozenset()
+) -> Plan:
+    """The plan from what is to what should be; `paused` are the timers of jobs that are there and want none.
+
+    Raises Misconfigured when a name that we want is somebody else's.
+    """
+    unwanted = [name for name in actual.files if name not in shared and name not in timers]
     for name in (*shared, *timers):
         if name in actual.foreign:
             raise Misconfigured(f"{name} is there already and not of this home", "move it away, or set XTRACK_HOME")
@@ -48,7 +61,8 @@ def diff(shared: Mapping[str, str], timers: Mapping[str, str], actual: Actual) -
         new={name: text for name, text in timers.items() if name not in actual.files},
         changed={name: text for name, text in timers.items() if actual.files.get(name, text) != text},
         idle=tuple(n for n, text in timers.items() if actual.files.get(n) == text and n not in actual.live),
-        gone=tuple(name for name in actual.files if name not in shared and name not in timers),
+        paused=tuple(name for name in unwanted if name in paused),
+        gone=tuple(name for name in unwanted if name not in paused),
     )
 
 

@@ -221,10 +221,12 @@ class Systemd:
             raise Refused(f"user {SERVICE_USER} cannot read {path}", f"sudo -u {SERVICE_USER} ls -la {path}")
 
     def reconcile(self, jobs: Iterable[Job], active: Collection[int], dry_run: bool = False) -> Plan:
+        jobs = list(jobs)
         desired = {self.timer(job.id): self._timer_text(job) for job in jobs if not job.paused}
+        paused = {self.timer(job.id) for job in jobs if job.paused}
         orphans = {name for job_id, name in self._timers_on_disk().items() if job_id not in active}
         shared = self._shared() if active or self._has_shared() else {}
-        plan = diff(shared, desired, self._actual([*shared, *desired, *orphans]))
+        plan = diff(shared, desired, self._actual([*shared, *desired, *orphans]), paused)
         if not dry_run:
             with as_root():
                 self._apply(plan)
@@ -234,7 +236,7 @@ class Systemd:
         return (self._folder / f"{self._prefix}-job@.service").exists()
 
     def _apply(self, plan: Plan) -> None:
-        self._take_away(plan.gone)
+        self._take_away([*plan.paused, *plan.gone])
         if plan.changed:
             self._systemctl("stop", *plan.changed)
         for name, text in (*plan.shared.items(), *plan.new.items(), *plan.changed.items()):
@@ -242,7 +244,7 @@ class Systemd:
         started = [*plan.new, *plan.changed, *plan.idle]
         for name in started:
             self._touch(self._stamp(name))
-        if plan.shared or plan.changed:
+        if plan.shared or plan.changed or plan.gone:
             self._systemctl("daemon-reload")
         enabled = [*started, *(name for name in plan.shared if name == self._sweep)]
         if enabled:
@@ -304,7 +306,7 @@ class Systemd:
 
     def print_log(self, job_id: int, lines: int) -> None:
         unit = "--unit" if self._home.is_system else "--user-unit"
-        words = ["journalctl", "--no-pager", "--no-hostname", "-o", "short-iso", "-n", str(lines)]
+        words = ["journalctl", "--quiet", "--no-pager", "--no-hostname", "-o", "short-iso", "-n", str(lines)]
         with as_root():
             subprocess.run([*words, unit, self._service(job_id)], env=_environment(), check=False)
 

@@ -69,7 +69,7 @@ def _post(post: Json, includes: _Includes) -> Post:
     }
     post_id = _first_id(post)
     author, author_name = _author(post, includes)
-    kind: PostKind = "post"
+    kind: PostKind
     original, text = None, ""
     if reference := references.get("retweeted"):
         kind, original = "repost", _original(reference, post, includes)
@@ -86,15 +86,16 @@ def _post(post: Json, includes: _Includes) -> Post:
 
 def _original(reference: Json, post: Json, includes: _Includes) -> Original:
     """What `post` shows. Where the source does not include it, what `post` itself tells of it."""
-    original = reference if "text" in reference else includes.posts.get(str(reference.get("id")), {})
+    reference_id = _id(reference.get("id"))
+    original = reference if "text" in reference else includes.posts.get(reference_id, {})
     author, author_name = _author(original, includes)
     text = _words(original, includes) if original else ""
     if reference.get("type") == "retweeted":
-        shown = _text(post)
+        shown = _text(post, {reference_id})
         told = _REPOST.match(shown)
         author, text = author or (told[1] if told else ""), text or (told[2] if told else shown)
     original_id = _first_id(original or reference)
-    author = author or _linked_author(post, original_id)
+    author = author or _linked_author(post, reference_id)
     return Original(original_id, author, author_name, text, _url(author, original_id))
 
 
@@ -119,8 +120,8 @@ def _text(post: Json, shown: AbstractSet[str] = frozenset()) -> str:
         target = targets.get(link[1], link[1])
         return target and link[0].replace(link[1], target)
 
-    text = str(_note(post).get("text") or post.get("text"))
-    return _printable(_SHORT_LINK.sub(expand, html.unescape(text))).strip()
+    text = _note(post).get("text") or post.get("text")
+    return _printable(_SHORT_LINK.sub(expand, html.unescape(text))).strip() if isinstance(text, str) else ""
 
 
 def _attached(post: Json, includes: _Includes) -> str:
@@ -129,12 +130,11 @@ def _attached(post: Json, includes: _Includes) -> str:
     poll_ids, media_keys = _list(attachments.get("poll_ids")), _list(attachments.get("media_keys"))
     polls = _objects([attachments.get("poll"), *(includes.polls.get(str(poll_id)) for poll_id in poll_ids)])
     media = [*_objects(attachments.get("media")), *_objects([includes.media.get(str(key)) for key in media_keys])]
-    labels = [" / ".join(_line(option.get("label")) for option in _objects(poll.get("options"))) for poll in polls]
-    labels = [f"poll: {label}" for label in labels if label]
-    labels += [_line(item.get("type")).replace("_", " ") for item in media]
-    if not any(labels) and (poll_ids or media_keys):
-        labels = ["media" if media_keys else "poll"]
-    return " ".join(f"[{label}]" for label in dict.fromkeys(labels) if label)
+    options = [[_line(option.get("label")) for option in _objects(poll.get("options"))] for poll in polls]
+    labels = [f"poll: {' / '.join(labels)}" for labels in options if labels]
+    labels += [(_line(item.get("type")) or "media").replace("_", " ") for item in media]
+    labels = labels or ["media"] * bool(media_keys) or ["poll"] * bool(poll_ids)
+    return " ".join(f"[{label}]" for label in dict.fromkeys(labels))
 
 
 def _author(post: Json, includes: _Includes) -> tuple[str, str]:

@@ -47,7 +47,7 @@ class JsonLines:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def check(self, names: tuple[str, ...]) -> None:  # noqa: ARG002 - an author may yet come
+    def check(self, names: tuple[str, ...]) -> None:
         """Parse the first line that is not blank."""
         with self._open() as file:
             for number, line in enumerate(_lines(file), start=1):
@@ -55,7 +55,7 @@ class JsonLines:
                     self._posts(line, number)
                     return
 
-    def read(self, cursor: str | None, now: datetime) -> Iterator[Page]:  # noqa: ARG002 - lines come without a clock
+    def read(self, cursor: str | None, now: datetime) -> Iterator[Page]:
         """The lines after `cursor`, in the file's order. A last line that is not yet whole is left for later."""
         with self._open() as file:
             start, ends = _resume(file, cursor)

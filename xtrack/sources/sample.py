@@ -20,8 +20,8 @@ _FIRST_READ = timedelta(hours=3)
 _LONGEST_READ = timedelta(hours=24)
 _PAGE_POSTS = 200
 _EPOCH = datetime.fromtimestamp(EPOCH_MS // 1000, UTC)
-# What the post of a minute is, and how many minutes ago was the story that it comes back to. Where that was none, it is a
-# story itself.
+# What the post of a minute is, and how many minutes earlier the story was that it comes back to: one number a role,
+# so that no story gets two replies. Where there was none, it is a story itself.
 _ROLES = ("story",) * 10 + ("reply",) * 5 + ("quote",) * 2 + ("repost",) * 2 + ("reminder",)
 _MINUTES_AGO = {"story": 0, "quote": 3, "reply": 7, "repost": 11, "reminder": 16}
 

@@ -2,7 +2,10 @@
 
 import re
 import unicodedata
+from bisect import bisect
 from collections.abc import Iterator
+from functools import cache
+from itertools import groupby
 
 MAX_LINE = 240
 _SHORT_POST = 160
@@ -11,10 +14,29 @@ _FRAGMENT = 4
 _SENTENCES = 40
 _CONTEXT = 40
 
-# Scripts written without spaces between words, and Korean, whose particles cling to its nouns.
-_SPACELESS = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-_UNSPACED = rf"{_SPACELESS}\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{_UNSPACED}]+|[^\s{_UNSPACED}]+")
+_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+
+# Where unspaced scripts begin and, each after its beginning, end. Korean is one: it has spaces, but particles cling on.
+_UNSPACED = (
+    *(0x0E00, 0x0F00, 0x1000, 0x10A0, 0x1780, 0x1800, 0x3040, 0x3100),
+    *(0x3400, 0xA000, 0xAC00, 0xD7B0, 0xF900, 0xFB00, 0x20000, 0x40000),
+)
+
+
+def _set(listing: str) -> frozenset[str]:
+    return frozenset(listing.split())
+
+
+_ABBREVIATIONS = _set("""
+    approx ca capt cf col dr fig fmr gen gov hon jr lt mr mrs ms mt no nos nr pres prof rep rev sen sgt sr sra st vol vs
+    jan feb mar apr jun jul aug sep sept oct nov dec
+""")
+_STOP_WORDS = _set("""
+    a about after all also am an and any are as at be been but by can could d did do does for from had has have he her
+    here his how i if in into is it its just ll m me more my of on or our out over re s she should so some such than
+    that the their them then there these they this to up us ve was we were what when where which who will with would
+    you your
+""")
 
 # A run of full stops can match at its start only: tried at each character, "....." would cost the square of its length.
 _BOUNDARY = re.compile(
@@ -24,27 +46,18 @@ _BOUNDARY = re.compile(
     | (?<=[{_SPACELESS}])[ ](?=[{_SPACELESS}])""",
     re.VERBOSE,
 )
-_ABBREVIATIONS = frozenset(
-    "dr mr mrs ms prof pres fmr st sr sra jr vs gen gov sen rep sgt capt lt col rev hon mt no nos nr vol fig art ca cf "
-    "approx jan feb mar apr jun jul aug sep sept oct nov dec".split(" ")
-)
 _INITIALS = re.compile(r"(?:[^\W\d]\.)*[^\W\d]")
 
 _LINK = re.compile(r"(?:https?://|www\.)[!-~]+")
 _LINK_OR_PLACEHOLDER = re.compile(rf"{_LINK.pattern}|\[\w+\]")
 _TAIL = re.compile(rf"{_LINK_OR_PLACEHOLDER.pattern}|[#＃]\S+")
 _REPLY_PREFIX = re.compile(r"(?:\s*[@＠]\w+)+\s+(?=\S)")
-_PAIRS = ("“”", "«»", "「」", "『』", "()", "（）")
+_PAIRS = (("“", "”"), ("«", "»"), ("「", "」"), ("『", "』"), ("(", ")"), ("（", "）"))
 _BULLETS = frozenset("•·▪◦‣*–—-")
 _HASHTAG = re.compile(r"[#＃]\w+")
+_LETTER = re.compile(r"[^\W\d_]")
+_SEEN = re.compile(r"(?<!\S)(?![#＃@])\S*[^\W_]\S*")
 _INSIDE_NUMBER = re.compile(r"(?<=\d)[.,:](?=\d)")
-
-STOP_WORDS = frozenset(
-    "a about after all also am an and any are as at be been but by can could d did do does for from had has have he "
-    "her here his how i if in into is it its just ll m me more my of on or our out over re s she should so some such than "
-    "that the their them then there these they this to up us ve was we were what when where which who will with would "
-    "you your".split(" ")
-)
 
 
 class _WordCharacters(dict[int, str | None]):
@@ -79,8 +92,10 @@ def _spell_out(hashtag: re.Match[str]) -> str:
 def words(text: str) -> list[str]:
     """The words of a text, casefolded; a run of an unspaced script is one. Links and `[photo]` have none."""
     text = _HASHTAG.sub(_spell_out, _LINK_OR_PLACEHOLDER.sub(" ", text[:_CONSIDERED]))
-    text = unicodedata.normalize("NFKC", _INSIDE_NUMBER.sub("", text)).casefold()
-    return _WORD.findall(text.translate(_WORD_CHARACTERS))
+    text = unicodedata.normalize("NFKC", _INSIDE_NUMBER.sub("", text)).casefold().translate(_WORD_CHARACTERS)
+    if text.isascii():
+        return text.split()
+    return ["".join(run) for word in text.split() for _, run in groupby(word, is_unspaced)]
 
 
 def hashtags(text: str) -> list[str]:
@@ -88,9 +103,10 @@ def hashtags(text: str) -> list[str]:
     return ["".join(words(tag)) for tag in _HASHTAG.findall(text[:_CONSIDERED])]
 
 
-def is_unspaced(word: str) -> bool:
-    """Whether a word is a run of a script without spaces."""
-    return re.match(f"[{_UNSPACED}]", word) is not None
+@cache
+def is_unspaced(character: str) -> bool:
+    """Whether a character is of a script that does without spaces between words."""
+    return bisect(_UNSPACED, ord(character)) % 2 == 1
 
 
 def terms(text: str) -> Iterator[str]:
@@ -99,18 +115,18 @@ def terms(text: str) -> Iterator[str]:
     Pairs stand in for words well enough to rank (as in Lucene's CJKBigramFilter), and need no dictionary.
     """
     for word in words(text):
-        if is_unspaced(word):
+        if is_unspaced(word[0]):
             yield from (word[i : i + 2] for i in range(max(1, len(word) - 1)))
-        elif word not in STOP_WORDS:
+        elif word not in _STOP_WORDS:
             yield word
 
 
 def count_words(text: str) -> int:
     """How many words a text has beside links, hashtags, mentions and placeholders; 0 when no letter is among them."""
-    seen = words(" ".join(part for part in text.split() if part[0] not in "#＃@"))
-    if not any(word[0].isalpha() for word in seen):
+    seen = _SEEN.findall(_LINK_OR_PLACEHOLDER.sub(" ", text))
+    if not _LETTER.search(" ".join(seen)):
         return 0
-    return sum((len(word) + 2) // 3 if is_unspaced(word) else 1 for word in seen)
+    return len(seen) if text.isascii() else sum(1 + len(word) // 3 if is_unspaced(word[0]) else 1 for word in seen)
 
 
 def sentences(text: str, is_reply: bool) -> list[str]:
@@ -131,7 +147,7 @@ def sentences(text: str, is_reply: bool) -> list[str]:
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
-    """Where the sentences of a text are. Few words stay with what is before them, else after; a quotation in one piece."""
+    """Where the sentences of a text are: a few words stay with what is beside them, a quotation stays together."""
     ends = [boundary.end() for boundary in _BOUNDARY.finditer(text) if _ends_sentence(text, boundary)]
     spans: list[tuple[int, int]] = []
     counts: list[int] = []
@@ -153,7 +169,7 @@ def _is_open(text: str) -> bool:
 
 
 def _ends_sentence(text: str, boundary: re.Match[str]) -> bool:
-    """Whether a mark ends a sentence: not where the text goes on in lower case, nor after `are:`, `Dr.`, `U.S.`, `1.`"""
+    """Whether a mark ends a sentence: not if the text goes on in lower case, nor after `are:`, `Dr.`, `U.S.`, `1.`"""
     before, after = text[: boundary.start()][-_CONTEXT:], text[boundary.end() : boundary.end() + 1]
     goes_on = after.islower() and not _LINK.match(text, boundary.end())
     if boundary[0] == "\n":
@@ -181,11 +197,11 @@ def _trim(text: str) -> str:
     if start < end < len(parts) and _is_small(parts[end - 1]):
         end += 1
     trimmed = " ".join(parts[start:end])
-    return trimmed if count_words(trimmed) else text
+    return trimmed if trimmed == text or count_words(trimmed) else text
 
 
 def _is_small(word: str) -> bool:
-    return word.casefold() in STOP_WORDS or (len(word) <= 3 and word.isalpha() and word.islower())
+    return word.casefold() in _STOP_WORDS or (len(word) <= 3 and word.isalpha() and word.islower())
 
 
 def _cut(text: str) -> str:

@@ -16,6 +16,7 @@ _MIN_LINES = 3
 _POSTS_PER_LINE = 3
 _AUTHOR_SHARE = 1 / 3
 _NEARLY_ALL = 0.9
+_LOOKUPS = 9
 _SAME_SENTENCE = 1 / 3
 _NEGATIONS = frozenset(["no", "not", "never", "nor", "without", "t"])
 _ADDRESS = frozenset(["you", "your"])
@@ -77,8 +78,9 @@ def _words_of(post: Post) -> str:
     return post.original.text if post.kind == "repost" and post.original else post.text
 
 
-def _with_context(post: Post) -> str:
-    return f"{post.text}\n{post.original.text}" if post.original else post.text
+def _context_of(post: Post) -> str:
+    """What a quote quotes: it helps to tell what the post is about."""
+    return post.original.text if post.kind == "quote" and post.original else ""
 
 
 def _headline(posts: Sequence[Post], topics: Sequence[str], on_topic: int) -> str:
@@ -102,7 +104,7 @@ def _by_topic(posts: Iterable[Post], topics: Sequence[str]) -> dict[str, list[Po
         return {"": list(posts)}
     found: dict[str, list[Post]] = {topic: [] for topic in topics}
     for post in posts:
-        text = _with_context(post)
+        text = f"{_words_of(post)}\n{_context_of(post)}"
         said = " ".join([*words(text), *hashtags(text)])
         topic = next((topic for topic in topics if _is_on(topic, said)), None)
         if topic is not None:
@@ -123,7 +125,7 @@ def _patterns(topic: str) -> list[list[re.Pattern[str]]]:
 
 def _pattern(word: str) -> str:
     """A whole word with its English plural or singular, longer ones with an ending; of unspaced scripts any part."""
-    if is_unspaced(word):
+    if is_unspaced(word[0]):
         return re.escape(word)
     forms = {word}
     if len(word) >= 3:
@@ -163,7 +165,7 @@ def _stories(on_topic: dict[str, list[Post]]) -> list[_Story]:
     having: defaultdict[tuple[str, str], list[_Story]] = defaultdict(list)
     for said, post, topic in found:
         rarest = sorted(said, key=lambda term: (frequency[term], term))
-        rarest = rarest[: len(said) - math.ceil(_NEARLY_ALL * len(said)) + 1]
+        rarest = rarest[: min(_LOOKUPS, len(said) - math.ceil(_NEARLY_ALL * len(said)) + 1)]
         near = (story for term in rarest for story in having[topic, term])
         same = next((s for s in near if len(said) * 2 >= len(s.terms) and _covers(s.terms, said)), None)
         if same:
@@ -182,7 +184,7 @@ def _candidates(stories: list[_Story]) -> list[_Candidate]:
     summarization of multiple documents, 2004). A quarter of the length normalisation is by the mean length, so that
     short sentences do not win by being short (Singhal, Buckley, Mitra, Pivoted document length normalization, 1996).
     """
-    frequency = Counter(term for story in stories for term in story.terms | _terms(_with_context(story.lead)))
+    frequency = Counter(term for story in stories for term in {*story.terms, *terms(_context_of(story.lead))})
 
     @cache
     def idf(term: str) -> float:
@@ -195,9 +197,10 @@ def _candidates(stories: list[_Story]) -> list[_Candidate]:
             vector = {term: idf(term) for term in said}
             candidates.append(_Candidate(story, text, said, vector, _merit(story, text, position)))
     norms = [math.sqrt(math.fsum(weight**2 for weight in one.vector.values())) for one in candidates]
+    mean = math.fsum(norms) / max(1, len(norms))
     for one, norm in zip(candidates, norms, strict=True):
         weight = math.fsum(frequency[term] * idf(term) ** 2 for term in one.terms)
-        one.relevance *= weight / (3 * norm + math.fsum(norms) / len(norms))
+        one.relevance *= weight / (3 * norm + mean)
         one.vector = {term: weight / norm for term, weight in one.vector.items()}
     best = max((one.relevance for one in candidates), default=1.0)
     for one in candidates:
@@ -251,8 +254,9 @@ def _choose(candidates: list[_Candidate], limit: int) -> list[_Candidate]:
         chosen.append(best)
         waiting.discard(best.story.topic)
         for one in candidates:
-            shared = one.terms & best.terms
-            one.similarity = max(one.similarity, math.fsum(one.vector[term] * best.vector[term] for term in shared))
+            if shared := one.terms & best.terms:
+                cosine = math.fsum(one.vector[term] * best.vector[term] for term in shared)
+                one.similarity = max(one.similarity, cosine)
 
 
 def _absorb(chosen: list[_Candidate], stories: list[_Story]) -> None:

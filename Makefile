@@ -1,0 +1,80 @@
+# What a clone of XTrack can do. Everything happens in .venv, build and dist, below this folder.
+
+# The first of these that is new enough makes .venv. Another one: make PYTHON=/opt/python/bin/python3 test
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+# For pytest: make test PYTEST_ARGS='-k slots -x'
+PYTEST_ARGS ?=
+# More workers than cores: the tests against a real systemd wait most of their time.
+WORKERS ?= 4
+
+VENV_PYTHON := .venv/bin/python
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+LOWEST := build/lowest
+CODE := xtrack templates tests $(wildcard bench)
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-lowest lint dist clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+demo: .venv/installed ## a job on invented posts, a real timer, a digest, in a minute
+	@$(VENV_PYTHON) -m xtrack.demo
+
+test: .venv/installed-dev ## all tests; those against a real systemd are root's: sudo make test
+	@$(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+test-lowest: $(LOWEST)/installed ## the unit tests, with the oldest dependencies that setup.cfg allows
+	@$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadgroup --ignore tests/system $(PYTEST_ARGS)
+
+lint: .venv/installed-dev ## ruff, and mypy --strict on the package as installed
+	$(VENV_PYTHON) -m ruff check --config .ci/ruff.toml $(CODE)
+	$(VENV_PYTHON) -m ruff format --check --config .ci/ruff.toml $(CODE)
+	@rm -rf build/lib build/installed
+	@$(VENV_PYTHON) $(PIP_INSTALL) --no-deps --no-build-isolation --target build/installed .
+	cd build/installed && ../../$(VENV_PYTHON) -m mypy --strict --cache-dir ../../.mypy_cache --package xtrack
+
+dist: .venv/installed-dev ## the sdist and the wheel, in dist
+	@rm -rf dist
+	@$(VENV_PYTHON) -m build --no-isolation
+
+clean: ## remove all that make has made
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find $(CODE) -name __pycache__ -prune -exec rm -r {} +
+
+# An interpreter that is gone is a dangling link here, and makes .venv anew.
+$(VENV_PYTHON):
+	@for python in $(PYTHON); do \
+		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+		python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo 'No Python 3.11 or newer here (tried: $(PYTHON)).' >&2; \
+		echo 'On Debian and Ubuntu: sudo apt install python3-venv; elsewhere: make PYTHON=/path/to/python3' >&2; \
+		exit 1; \
+	fi; \
+	version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "$$python ($$version) cannot make virtual environments." >&2; \
+		echo "On Debian and Ubuntu: sudo apt install python$$version-venv" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making .venv with $$python ($$version) …"; \
+	$$python -m venv --clear .venv
+
+.venv/installed: setup.cfg pyproject.toml $(VENV_PYTHON)
+	@echo 'Installing XTrack into .venv …'
+	@$(VENV_PYTHON) $(PIP_INSTALL) --editable .
+	@touch $@
+
+.venv/installed-dev: setup.cfg pyproject.toml $(VENV_PYTHON)
+	@echo 'Installing XTrack and what its tests need into .venv …'
+	@$(VENV_PYTHON) $(PIP_INSTALL) --editable '.[dev]'
+	@touch .venv/installed $@
+
+$(LOWEST)/installed: setup.cfg pyproject.toml $(VENV_PYTHON)
+	@echo 'Installing XTrack with its oldest dependencies into $(LOWEST) …'
+	@$(VENV_PYTHON) -m venv --clear $(LOWEST)
+	@sed -n 's/^    \([a-z0-9-]*\)>=\([0-9.]*\)$$/\1==\2/p' setup.cfg >$(LOWEST)/constraints.txt
+	@$(LOWEST)/bin/python $(PIP_INSTALL) --constraint $(LOWEST)/constraints.txt --editable '.[dev]'
+	@touch $@

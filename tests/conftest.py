@@ -1,0 +1,190 @@
+"""What the unit tests share: a clock that they set, records with sensible values, a home, and the command itself."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from xtrack.config import Home
+from xtrack.context import Context
+from xtrack.models import Job, Post
+from xtrack.store import Store
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOON = datetime(2027, 1, 15, 12, 0, tzinfo=UTC)
+
+JOB = Job(0, "sample", (), (), "hourly", "00:30", paused=False, created_at=NOON, schedule_since=NOON)
+
+
+def post(number: int, author: str = "kaya", text: str = "", created_at: datetime = NOON) -> Post:
+    """A post, `number` seconds after `created_at`."""
+    return Post(
+        id=str(1000 + number),
+        author=author,
+        author_name=author.title(),
+        created_at=created_at + timedelta(seconds=number),
+        kind="post",
+        text=text or f"The ferry number {number} leaves the harbour late today.",
+        url=f"https://x.com/{author}/status/{1000 + number}",
+        lang="en",
+    )
+
+
+def line(number: int, author: str = "kaya", text: str = "") -> str:
+    """A line of a JSONL file: a page of the X API v2 with one post."""
+    page = {
+        "data": [
+            {
+                "id": str(1700000000000000000 + number),
+                "text": text or f"The ferry number {number} leaves the harbour late today.",
+                "author_id": author,
+                "created_at": (NOON + timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+                "lang": "en",
+            }
+        ],
+        "includes": {"users": [{"id": author, "username": author, "name": author.title()}]},
+    }
+    return json.dumps(page) + "\n"
+
+
+def write_lines(path: Path, numbers: Iterable[int], author: str = "kaya") -> Path:
+    """Add posts to a JSONL file."""
+    with path.open("a") as file:
+        file.writelines(line(number, author) for number in numbers)
+    return path
+
+
+@contextmanager
+def flocked(path: Path) -> Iterator[None]:
+    """Hold a lock as another process would: flock(2) tells open files apart, not processes."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+@dataclass
+class World:
+    """A home with its store, a clock that stands still until it is set, and the lines that were said."""
+
+    home: Home
+    now: datetime = NOON
+    zone: tzinfo = BERLIN
+    said: list[str] = field(default_factory=list)
+    at_each_reading: Callable[[], object] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.context = Context(self.home, self.zone, self._read_clock, self.said.append)
+
+    def _read_clock(self) -> datetime:
+        self.at_each_reading()
+        return self.now
+
+    @property
+    def store(self) -> Store:
+        return self.context.store
+
+    def pass_(self, **time: float) -> None:
+        """Let time pass: the keywords are timedelta's."""
+        self.now += timedelta(**time)
+
+    def install(self, source: str, kind: str = "jsonl", **changes: Any) -> int:
+        """Add a job that was installed now; gives its number."""
+        job = replace(JOB, source=source, created_at=self.now, schedule_since=self.now)
+        return self.store.add_job(replace(job, **changes), [(kind, source)])
+
+    def sql(self, statement: str, *values: object) -> list[dict[str, Any]]:
+        """Look at the file, or change it, past the store."""
+        import sqlite3
+
+        with sqlite3.connect(self.home.database) as database:
+            database.row_factory = sqlite3.Row
+            rows = [dict(row) for row in database.execute(statement, values)]
+        database.close()
+        return rows
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    data = tmp_path / "home"
+    data.mkdir(mode=0o700)
+    return Home(data / "config.toml", data, "none", is_default=False)
+
+
+@pytest.fixture
+def world(home: Home) -> World:
+    return World(home)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Command:
+    """The xtrack command in processes of its own, in one home without a scheduler."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "XTRACK_HOME": str(self.home),
+            "XTRACK_SCHEDULER": "none",
+        }
+
+    def __call__(self, *words: str, stdin: str = "", python: tuple[str, ...] = (), **environ: str) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, *python, "-m", "xtrack", *words],
+            cwd=self.folder,
+            env={**self.environ, **environ},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def good(self, *words: str, **options: Any) -> Outcome:
+        """A command that has to end well."""
+        outcome = self(*words, **options)
+        assert outcome.code == 0, outcome
+        return outcome
+
+    def installed(self, *words: str) -> int:
+        """Install a job, by default hourly on the sample; gives its number."""
+        every = () if "--every" in words else ("--every", "hourly")
+        source = () if "--source" in words else ("--source", "sample")
+        out = self.good("install-job", *words, *every, *source).out
+        return int(out.split()[1])
+
+    def make_due(self, job_id: int, days: float = 1) -> None:
+        """Have a job look as if it had been installed long ago and never run."""
+        with Store(self.home / "xtrack.db") as store:
+            job = store.job(job_id, datetime.now(UTC))
+            store.update_job(replace(job, schedule_since=datetime.now(UTC) - timedelta(days=days)))
+
+
+@pytest.fixture
+def xtrack(tmp_path: Path) -> Command:
+    return Command(tmp_path)
