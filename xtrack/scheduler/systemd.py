@@ -48,7 +48,7 @@ def executable() -> Path:
     for path in (Path(sys.executable).parent / "xtrack", Path(sys.argv[0]).absolute()):
         if path.name == "xtrack" and path.is_file() and os.access(path, os.X_OK):
             return path
-    raise Misconfigured("there is no executable called xtrack here", "install it: pipx install xtrack-cli")
+    raise Misconfigured("there is no executable called xtrack here", "pipx install . in the project's folder")
 
 
 class Systemd:
@@ -122,8 +122,8 @@ class Systemd:
     def _service(self, job_id: int) -> str:
         return f"{self._prefix}-job@{job_id}.service"
 
-    def _shared(self) -> dict[str, str]:
-        """The units that all jobs have in common."""
+    def shared_units(self) -> dict[str, str]:
+        """The units that all jobs have in common, texts by file name."""
         from xtrack.templates import render
 
         home = self._home
@@ -146,8 +146,8 @@ class Systemd:
             for name, template in names.items()
         }
 
-    def _timer_text(self, job: Job) -> str:
-        """What stands in it changes with the schedule alone, so that no other update touches the file."""
+    def timer_text(self, job: Job) -> str:
+        """A job's timer; what stands in it changes with the schedule alone, so that no other update touches it."""
         from xtrack.templates import render
 
         return render(
@@ -222,10 +222,10 @@ class Systemd:
 
     def reconcile(self, jobs: Iterable[Job], active: Collection[int], dry_run: bool = False) -> Plan:
         jobs = list(jobs)
-        desired = {self.timer(job.id): self._timer_text(job) for job in jobs if not job.paused}
+        desired = {self.timer(job.id): self.timer_text(job) for job in jobs if not job.paused}
         paused = {self.timer(job.id) for job in jobs if job.paused}
         orphans = {name for job_id, name in self._timers_on_disk().items() if job_id not in active}
-        shared = self._shared() if active or self._has_shared() else {}
+        shared = self.shared_units() if active or self._has_shared() else {}
         plan = diff(shared, desired, self._actual([*shared, *desired, *orphans]), paused)
         if not dry_run:
             with as_root():
@@ -337,8 +337,8 @@ class Systemd:
 
 
 _PLACE = (
-    "move a source below /srv; install the program with\n"
-    "  python3 -m venv /opt/xtrack && /opt/xtrack/bin/pip install xtrack-cli"
+    "move a source below /srv; install the program, in the project's folder, with\n"
+    "  python3 -m venv /opt/xtrack && /opt/xtrack/bin/pip install ."
 )
 
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -17,7 +17,9 @@ _POSTS_PER_LINE = 3
 _AUTHOR_SHARE = 1 / 3
 _NEARLY_ALL = 0.9
 _LOOKUPS = 9
-_SAME_SENTENCE = 1 / 3
+_SAME = 0.6
+_NOVELTY = 2
+_CURT = 4
 _NEGATIONS = frozenset(["no", "not", "never", "nor", "without", "t"])
 _ADDRESS = frozenset(["you", "your"])
 _QUESTION = re.compile(r"[?？؟][\"'”’»)]*$")
@@ -42,8 +44,8 @@ class _Candidate:
 
     story: _Story
     text: str
-    terms: frozenset[str]
     vector: dict[str, float]
+    word_count: int
     relevance: float
     similarity: float = 0.0
 
@@ -105,15 +107,15 @@ def _by_topic(posts: Iterable[Post], topics: Sequence[str]) -> dict[str, list[Po
     found: dict[str, list[Post]] = {topic: [] for topic in topics}
     for post in posts:
         text = f"{_words_of(post)}\n{_context_of(post)}"
-        said = " ".join([*words(text), *hashtags(text)])
-        topic = next((topic for topic in topics if _is_on(topic, said)), None)
+        topic = next((topic for topic in topics if _is_on(topic, text)), None)
         if topic is not None:
             found[topic].append(post)
     return found
 
 
-def _is_on(topic: str, said: str) -> bool:
-    """Whether words, joined by spaces, have all the words of a topic, or these run together as in a hashtag."""
+def _is_on(topic: str, text: str) -> bool:
+    """Whether a text has all the words of a topic, or these run together as in a hashtag."""
+    said = " ".join([*words(text), *hashtags(text)])
     return any(patterns and all(pattern.search(said) for pattern in patterns) for patterns in _patterns(topic))
 
 
@@ -143,7 +145,7 @@ def _terms(text: str) -> frozenset[str]:
     return frozenset(terms(text)) or frozenset(words(text)) or frozenset([text])
 
 
-def _covers(most: frozenset[str], some: frozenset[str]) -> bool:
+def _covers(most: Set[str], some: Set[str]) -> bool:
     """Whether `most` says nearly all of `some`: all its numbers, and the same negations."""
     if most == some:
         return True
@@ -193,14 +195,13 @@ def _candidates(stories: list[_Story]) -> list[_Candidate]:
     candidates = []
     for story in stories:
         for position, text in enumerate(sentences(_words_of(story.lead), story.lead.kind == "reply")):
-            said = _terms(text)
-            vector = {term: idf(term) for term in said}
-            candidates.append(_Candidate(story, text, said, vector, _merit(story, text, position)))
+            vector = {term: idf(term) for term in _terms(text)}
+            candidates.append(_Candidate(story, text, vector, count_words(text), _merit(story, text, position)))
     norms = [math.sqrt(math.fsum(weight**2 for weight in one.vector.values())) for one in candidates]
     mean = math.fsum(norms) / max(1, len(norms))
     for one, norm in zip(candidates, norms, strict=True):
-        weight = math.fsum(frequency[term] * idf(term) ** 2 for term in one.terms)
-        one.relevance *= weight / (3 * norm + mean)
+        centrality = math.fsum(frequency[term] * weight**2 for term, weight in one.vector.items())
+        one.relevance *= centrality / (3 * norm + mean)
         one.vector = {term: weight / norm for term, weight in one.vector.items()}
     best = max((one.relevance for one in candidates), default=1.0)
     for one in candidates:
@@ -209,21 +210,23 @@ def _candidates(stories: list[_Story]) -> list[_Candidate]:
 
 
 def _merit(story: _Story, text: str, position: int) -> float:
-    """What speaks for a sentence beside its terms: told by many, told first; not shouted, curt, or said to somebody."""
+    """What speaks for a sentence beside its terms: told by many, told first, on the topic itself; not cut, not shouted,
+    not curt, not said to somebody. The factors were found by reading digests.
+    """
     merit = 1 + 0.2 * math.log2(len(story.posts))
     if position == 0:
         merit *= 1.15
-    if story.topic and _is_on(story.topic, " ".join([*words(text), *hashtags(text)])):
+    if story.topic and _is_on(story.topic, text):
         merit *= 1.5
-    if 2 * sum(map(str.isupper, text)) > sum(map(str.isalpha, text)):
-        merit *= 0.6
     if text.endswith("…"):
         merit *= 0.8
-    if story.posts[0].kind == "reply":
-        merit *= 0.8
-    if count_words(text) < 4:
+    if 2 * sum(map(str.isupper, text)) > sum(map(str.isalpha, text)):
+        merit *= 0.6
+    if count_words(text) < _CURT:
         merit *= 0.3
-    if _QUESTION.search(text) and (story.posts[0].kind == "reply" or not _ADDRESS.isdisjoint(words(text))):
+    if story.lead.kind == "reply":
+        merit *= 0.8
+    if _QUESTION.search(text) and (story.lead.kind == "reply" or not _ADDRESS.isdisjoint(words(text))):
         merit *= 0.5
     return merit
 
@@ -233,28 +236,32 @@ def _choose(candidates: list[_Candidate], limit: int) -> list[_Candidate]:
 
     Maximal marginal relevance (Carbonell, Goldstein, 1998), without what a chosen line says already.
     """
-    with_words = [one for one in candidates if count_words(one.text)] or candidates
+    wordless = not any(one.word_count for one in candidates)
     several = len({one.story.lead.author for one in candidates}) > 1
     share = max(2, int(limit * _AUTHOR_SHARE)) if several else limit
-    waiting = {one.story.topic for one in candidates}
     chosen: list[_Candidate] = []
     while True:
-        pool = [one for one in candidates if one.story.topic in waiting]
+        topics = {one.story.topic for one in chosen}
+        pool = [one for one in candidates if one.story.topic not in topics]
         if not pool and len(chosen) < limit:
-            authors = Counter(one.story.lead.author for one in chosen if one.story.lead.author)
             told = {one.story for one in chosen}
+            authors = Counter(one.story.lead.author for one in chosen)
+            authors[""] = 0
             pool = [
                 one
-                for one in with_words
-                if one.similarity < _SAME_SENTENCE and one.story not in told and authors[one.story.lead.author] < share
+                for one in candidates
+                if (one.word_count or wordless)
+                and one.similarity < _SAME
+                and one.story not in told
+                and authors[one.story.lead.author] < share
             ]
         if not pool:
             return chosen
-        best = max(pool, key=lambda one: one.relevance - one.similarity)
+        best = max(pool, key=lambda one: (one.word_count > 0, one.relevance - _NOVELTY * one.similarity))
         chosen.append(best)
-        waiting.discard(best.story.topic)
         for one in candidates:
-            if shared := one.terms & best.terms:
+            shared = one.vector.keys() & best.vector.keys()
+            if shared:
                 cosine = math.fsum(one.vector[term] * best.vector[term] for term in shared)
                 one.similarity = max(one.similarity, cosine)
 
@@ -263,6 +270,6 @@ def _absorb(chosen: list[_Candidate], stories: list[_Story]) -> None:
     """Adds to the chosen the posts of the other stories that say no more than one of them does."""
     told = {line.story for line in chosen}
     for story in stories:
-        line = next((line for line in chosen if _covers(line.terms, story.terms)), None)
+        line = next((line for line in chosen if _covers(line.vector.keys(), story.terms)), None)
         if line and story not in told:
             line.story.posts.extend(story.posts)
