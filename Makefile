@@ -22,10 +22,10 @@ demo: .venv/installed ## a job on invented posts, a real timer, a digest, in a m
 	@$(VENV_PYTHON) -m xtrack.demo
 
 test: .venv/installed-dev ## all tests; those against a real systemd are root's: sudo make test
-	@$(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	@$(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 test-lowest: $(LOWEST)/installed ## the unit tests, with the oldest dependencies that setup.cfg allows
-	@$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadgroup --ignore tests/system $(PYTEST_ARGS)
+	@$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/system $(PYTEST_ARGS)
 
 lint: .venv/installed-dev ## ruff, and mypy --strict on the package as installed
 	$(VENV_PYTHON) -m ruff check --config .ci/ruff.toml $(CODE)

@@ -40,9 +40,6 @@ for folder in files("xtrack.templates").iterdir():
             print(name)
 """
 
-# One worker does all that needs the build, so that it is done once.
-pytestmark = pytest.mark.xdist_group("packaging")
-
 
 def run(*argv: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
     done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, check=False)

@@ -69,8 +69,8 @@ def test_pages_are_short_and_each_has_a_cursor_to_go_on_from(path):
 
 
 def test_pages_end_after_a_mebibyte(path):
-    path.write_bytes(b"".join(make_line(number, "x" * 300_000) for number in range(5)))
-    assert [len(page.posts) for page in open_source(str(path)).read(None, NOW)] == [4, 1]
+    path.write_bytes(b"".join(make_line(number, "x" * 300_000) for number in range(9)))
+    assert [len(page.posts) for page in open_source(str(path)).read(None, NOW)] == [4, 4, 1]
 
 
 def test_a_line_of_many_megabytes(path):
@@ -131,6 +131,16 @@ def test_a_file_that_is_not_the_one_read_is_read_from_its_start(tmp_path_factory
     now = [*range(min(kept, before)), *range(100, 100 + after)]
     path.write_bytes(b"".join(map(make_line, now)))
     assert read(path, cursor)[0] == (now[before:] if kept >= before else now)
+
+
+@pytest.mark.parametrize("changed", [0, 39])
+def test_a_file_of_the_same_length_is_known_by_both_ends(path, changed):
+    lines = [make_line(number) for number in range(40)]
+    path.write_bytes(b"".join(lines))
+    _, cursor = read(path)
+    lines[changed] = make_line(99 - changed)
+    path.write_bytes(b"".join(lines))
+    assert len(read(path, cursor)[0]) == 40
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ def test_reposts_and_quotes_show_an_earlier_post():
         if post.original:
             shown = known[post.original.id]
             assert shown.created_at < post.created_at
+            assert shown.kind == "post"
             assert shown.author != post.author
             assert (shown.author, shown.text, shown.url) == (
                 post.original.author,
@@ -96,6 +97,10 @@ def test_reads_at_any_times_give_every_post_once(seconds):
         new, cursor = read(cursor, NOW + timedelta(seconds=second))
         found += new
     assert found == list(sample.posts(NOW - timedelta(hours=3), NOW + timedelta(hours=3)))
+
+
+def test_the_span_has_its_end_but_not_its_start():
+    assert list(sample.posts(DAY[0].created_at, DAY[2].created_at)) == [*DAY[1:3]]
 
 
 def test_a_feed_that_slept_for_months_gets_a_day():

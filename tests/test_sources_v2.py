@@ -204,18 +204,18 @@ def test_a_flattened_post_is_the_same_as_its_page():
 
 
 def test_a_bare_post_takes_its_time_from_its_id():
-    post = only({"id": 1346889436626259968, "text": "Hello."})
-    assert post.id == "1346889436626259968"
-    assert post.created_at == datetime(2021, 1, 6, 18, 40, 40, 344000, tzinfo=UTC)
+    post = only({"id": 1800000000000000001, "text": "Hello."})
+    assert post.id == "1800000000000000001"
+    assert post.created_at == datetime(2024, 6, 10, 3, 0, 17, 39000, tzinfo=UTC)
     assert (post.author, post.author_name) == ("", "")
-    assert post.url == "https://x.com/i/status/1346889436626259968"
+    assert post.url == "https://x.com/i/status/1800000000000000001"
 
 
 def test_an_id_from_before_snowflakes_holds_no_time():
     with pytest.raises(BadData, match="holds none"):
         posts({"id": "29700859246", "text": "Hello."})
-    assert only({"id": "20", "text": "Hello.", "created_at": "2006-03-21T22:50:14+02:00"}).created_at == datetime(
-        2006, 3, 21, 20, 50, 14, tzinfo=UTC
+    assert only({"id": "1234", "text": "Hello.", "created_at": "2009-05-04T22:50:14+02:00"}).created_at == datetime(
+        2009, 5, 4, 20, 50, 14, tzinfo=UTC
     )
 
 

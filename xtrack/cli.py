@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from xtrack import __version__
-from xtrack.config import Home, locate, machine_zone
+from xtrack.config import locate, machine_zone
 from xtrack.context import Context, utc_now
 from xtrack.errors import NotFound, Refused, XTrackError
 from xtrack.privileges import become_service_user
@@ -33,7 +33,7 @@ def _say(line: str) -> None:
 
 
 class _Command(click.Command):
-    """A command that takes --system and is given the Context."""
+    """A command that takes --system and is given the Context, unless its caller has brought one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -44,15 +44,15 @@ class _Command(click.Command):
         system = ctx.params.pop("system")
         if system and os.getuid() != 0:
             raise Refused("jobs of the whole system are root's", f"sudo xtrack {ctx.info_name} …")
-        home = locate({**os.environ, "XTRACK_SCHEDULER": "systemd-system"} if system else os.environ)
-        _become(home)
-        ctx.obj = Context(home, machine_zone(), utc_now, _say)
+        ctx.obj = ctx.obj or _context(system)
         return super().invoke(ctx)
 
 
-def _become(home: Home) -> None:
+def _context(system: bool) -> Context:
+    home = locate({**os.environ, "XTRACK_SCHEDULER": "systemd-system"} if system else os.environ)
     if home.is_system:
         become_service_user()
+    return Context(home, machine_zone(), utc_now, _say)
 
 
 class _Group(click.Group):

@@ -1,4 +1,4 @@
-"""`python -m xtrack.demo`: a job on the bundled sample, from installation to digest, on a real timer where there is one.
+"""`python -m xtrack.demo`: a job on the bundled sample, from installation to digest, on a real timer if there is one.
 
 Everything happens in a home of its own, which is taken away at the end, also after Ctrl-C.
 """

@@ -296,12 +296,16 @@ class Store:
         return Feed(rows[0]["id"], rows[0]["kind"], rows[0]["spec"], rows[0]["cursor"]) if rows else None
 
     def add_page(self, run_id: int, feed_id: int, page: Page) -> int:
-        """Store a page with its cursor in one transaction; gives how many of its posts the feed did not have."""
+        """Store a page with its cursor in one transaction; gives how many of its posts the feed did not have.
+
+        A post that is there already, an edited one, takes the newer text, but none that knows less of its original.
+        """
         with self._write(run_id) as db:
             db.executemany(
                 """INSERT INTO posts (id, author, author_name, created_at, kind, text, url, lang, original) VALUES
                 (:id, :author, :author_name, :created_at, :kind, :text, :url, :lang, :original)
-                ON CONFLICT DO NOTHING""",
+                ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, text = excluded.text, original = excluded.original
+                WHERE excluded.original IS NOT NULL OR posts.original IS NULL""",
                 map(_post_values, page.posts),
             )
             added = db.executemany(

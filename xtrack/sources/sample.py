@@ -108,7 +108,7 @@ def _role(minute: int) -> str:
 
 
 def _story(minute: int) -> dict[str, str]:
-    """The story of a minute. Each is told once before any is told again."""
+    """The story of a minute. Within one round of all of them none comes twice."""
     stories: list[dict[str, str]] = _town()["posts"]
     return stories[_order(minute // len(stories))[minute % len(stories)]]
 

@@ -18,7 +18,7 @@ _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 
 # Where unspaced scripts begin and, each after its beginning, end. Korean is one: it has spaces, but particles cling on.
 _UNSPACED = (
-    *(0x0E00, 0x0F00, 0x1000, 0x10A0, 0x1780, 0x1800, 0x3040, 0x3100),
+    *(0x0E00, 0x0F00, 0x1000, 0x10A0, 0x1780, 0x1800, 0x3000, 0x3100),
     *(0x3400, 0xA000, 0xAC00, 0xD7B0, 0xF900, 0xFB00, 0x20000, 0x40000),
 )
 
@@ -133,7 +133,7 @@ def sentences(text: str, is_reply: bool) -> list[str]:
     """The lines that a text offers: itself when it is short, else its sentences. Verbatim but for white space."""
     head = text[:_CONSIDERED]
     prefix = _REPLY_PREFIX.match(head)
-    if prefix and (is_reply or not head[prefix.end()].islower()):
+    if prefix and (is_reply or not head[prefix.end()].islower()) and count_words(head[prefix.end() :]):
         head = head[prefix.end() :]
     head = "\n".join(line for line in (" ".join(line.split()) for line in head.splitlines()) if line)
     whole = _trim(head.replace("\n", " "))

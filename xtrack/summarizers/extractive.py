@@ -45,7 +45,7 @@ class _Candidate:
     story: _Story
     text: str
     vector: dict[str, float]
-    word_count: int
+    has_words: bool
     relevance: float
     similarity: float = 0.0
 
@@ -196,20 +196,22 @@ def _candidates(stories: list[_Story]) -> list[_Candidate]:
     for story in stories:
         for position, text in enumerate(sentences(_words_of(story.lead), story.lead.kind == "reply")):
             vector = {term: idf(term) for term in _terms(text)}
-            candidates.append(_Candidate(story, text, vector, count_words(text), _merit(story, text, position)))
+            word_count = count_words(text)
+            merit = _merit(story, text, position, word_count)
+            candidates.append(_Candidate(story, text, vector, word_count > 0, merit))
     norms = [math.sqrt(math.fsum(weight**2 for weight in one.vector.values())) for one in candidates]
     mean = math.fsum(norms) / max(1, len(norms))
     for one, norm in zip(candidates, norms, strict=True):
         centrality = math.fsum(frequency[term] * weight**2 for term, weight in one.vector.items())
         one.relevance *= centrality / (3 * norm + mean)
         one.vector = {term: weight / norm for term, weight in one.vector.items()}
-    best = max((one.relevance for one in candidates), default=1.0)
+    best = max((one.relevance for one in candidates), default=0.0) or 1.0
     for one in candidates:
         one.relevance /= best
     return candidates
 
 
-def _merit(story: _Story, text: str, position: int) -> float:
+def _merit(story: _Story, text: str, position: int, word_count: int) -> float:
     """What speaks for a sentence beside its terms: told by many, told first, on the topic itself; not cut, not shouted,
     not curt, not said to somebody. The factors were found by reading digests.
     """
@@ -217,12 +219,12 @@ def _merit(story: _Story, text: str, position: int) -> float:
     if position == 0:
         merit *= 1.15
     if story.topic and _is_on(story.topic, text):
-        merit *= 1.5
+        merit *= 3
     if text.endswith("…"):
         merit *= 0.8
     if 2 * sum(map(str.isupper, text)) > sum(map(str.isalpha, text)):
         merit *= 0.6
-    if count_words(text) < _CURT:
+    if word_count < _CURT:
         merit *= 0.3
     if story.lead.kind == "reply":
         merit *= 0.8
@@ -236,7 +238,7 @@ def _choose(candidates: list[_Candidate], limit: int) -> list[_Candidate]:
 
     Maximal marginal relevance (Carbonell, Goldstein, 1998), without what a chosen line says already.
     """
-    wordless = not any(one.word_count for one in candidates)
+    wordless = not any(one.has_words for one in candidates)
     several = len({one.story.lead.author for one in candidates}) > 1
     share = max(2, int(limit * _AUTHOR_SHARE)) if several else limit
     chosen: list[_Candidate] = []
@@ -250,20 +252,27 @@ def _choose(candidates: list[_Candidate], limit: int) -> list[_Candidate]:
             pool = [
                 one
                 for one in candidates
-                if (one.word_count or wordless)
+                if (one.has_words or wordless)
                 and one.similarity < _SAME
                 and one.story not in told
                 and authors[one.story.lead.author] < share
             ]
         if not pool:
             return chosen
-        best = max(pool, key=lambda one: (one.word_count > 0, one.relevance - _NOVELTY * one.similarity))
+        best = max(pool, key=lambda one: (one.has_words, one.relevance - _NOVELTY * one.similarity))
         chosen.append(best)
         for one in candidates:
-            shared = one.vector.keys() & best.vector.keys()
-            if shared:
-                cosine = math.fsum(one.vector[term] * best.vector[term] for term in shared)
-                one.similarity = max(one.similarity, cosine)
+            one.similarity = max(one.similarity, _similarity(one.vector, best.vector))
+
+
+def _similarity(one: dict[str, float], other: dict[str, float]) -> float:
+    """The cosine of two sentences; 1 when one of them says all that the other says."""
+    shared = one.keys() & other.keys()
+    if not shared:
+        return 0.0
+    if _covers(one.keys(), other.keys()) or _covers(other.keys(), one.keys()):
+        return 1.0
+    return math.fsum(one[term] * other[term] for term in shared)
 
 
 def _absorb(chosen: list[_Candidate], stories: list[_Story]) -> None:
