@@ -13,7 +13,7 @@ LOWEST := build/lowest
 CODE := xtrack templates tests $(wildcard bench)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-lowest lint dist clean
+.PHONY: help demo test test-slow test-lowest lint dist clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -22,10 +22,13 @@ demo: .venv/installed ## a job on invented posts, a real timer, a digest, in a m
 	@$(VENV_PYTHON) -m xtrack.demo
 
 test: .venv/installed-dev ## all tests; those against a real systemd are root's: sudo make test
-	@$(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@$(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+test-slow: .venv/installed-dev ## the tests that wait for minutes; root's
+	@$(VENV_PYTHON) -m pytest -n $(WORKERS) -m slow $(PYTEST_ARGS)
 
 test-lowest: $(LOWEST)/installed ## the unit tests, with the oldest dependencies that setup.cfg allows
-	@$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/system $(PYTEST_ARGS)
+	@$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/system $(PYTEST_ARGS)
 
 lint: .venv/installed-dev ## ruff, and mypy --strict on the package as installed
 	$(VENV_PYTHON) -m ruff check --config .ci/ruff.toml $(CODE)

@@ -14,11 +14,16 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import settings
 
 from xtrack.config import Home
 from xtrack.context import Context
 from xtrack.models import Job, Post
 from xtrack.store import Store
+
+# A busy machine is no failure.
+settings.register_profile("xtrack", deadline=None)
+settings.load_profile("xtrack")
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2027, 1, 15, 12, 0, tzinfo=UTC)
@@ -75,20 +80,27 @@ def flocked(path: Path) -> Iterator[None]:
 
 @dataclass
 class World:
-    """A home with its store, a clock that stands still until it is set, and the lines that were said."""
+    """A home with its store, a clock that stands still until it is set, and the lines that were said.
+
+    `on_the_way` is called whenever the clock is read or something is said: there a test can have something happen.
+    """
 
     home: Home
     now: datetime = NOON
     zone: tzinfo = BERLIN
     said: list[str] = field(default_factory=list)
-    at_each_reading: Callable[[], object] = lambda: None
+    on_the_way: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
-        self.context = Context(self.home, self.zone, self._read_clock, self.said.append)
+        self.context = Context(self.home, self.zone, self._read_clock, self._say)
 
     def _read_clock(self) -> datetime:
-        self.at_each_reading()
+        self.on_the_way()
         return self.now
+
+    def _say(self, said: str) -> None:
+        self.said.append(said)
+        self.on_the_way()
 
     @property
     def store(self) -> Store:

@@ -365,7 +365,8 @@ def _make_config(home: Home) -> None:
 def _environment() -> Mapping[str, str]:
     """What systemctl needs where nobody logged in (cron, su): the runtime folder, and answers in one language."""
     runtime = f"/run/user/{os.getuid()}"
-    found = {"XDG_RUNTIME_DIR": runtime} if Path(runtime).is_dir() else {}
+    # os.path says no where a sandbox hides the folder, pathlib raises.
+    found = {"XDG_RUNTIME_DIR": runtime} if os.path.isdir(runtime) else {}  # noqa: PTH112
     return {**found, **os.environ, "LC_ALL": "C"}
 
 

@@ -1,4 +1,4 @@
-"""Sentences and words of posts, in any script."""
+"""Sentences, words and topics of posts, in any script."""
 
 import re
 import unicodedata
@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import groupby
 
-MAX_LINE = 240
+# In characters; in sentences of one post; in words.
+_MAX_LINE = 240
 _SHORT_POST = 160
 _CONSIDERED = 5_000
-_FRAGMENT = 4
-_SENTENCES = 40
 _CONTEXT = 40
+_MAX_SENTENCES = 40
+_WHOLE_SENTENCE = 4
 
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 
@@ -57,7 +58,7 @@ _BULLETS = frozenset("•·▪◦‣*–—-")
 _HASHTAG = re.compile(r"[#＃]\w+")
 _LETTER = re.compile(r"[^\W\d_]")
 _SEEN = re.compile(r"(?<!\S)(?![#＃@])\S*[^\W_]\S*")
-_INSIDE_NUMBER = re.compile(r"(?<=\d)[.,:](?=\d)")
+_INSIDE_NUMBER = re.compile(r"[.,:](?<=\d.)(?=\d)")
 
 
 class _WordCharacters(dict[int, str | None]):
@@ -95,16 +96,11 @@ def words(text: str) -> list[str]:
     text = unicodedata.normalize("NFKC", _INSIDE_NUMBER.sub("", text)).casefold().translate(_WORD_CHARACTERS)
     if text.isascii():
         return text.split()
-    return ["".join(run) for word in text.split() for _, run in groupby(word, is_unspaced)]
-
-
-def hashtags(text: str) -> list[str]:
-    """The hashtags of a text, each run together and casefolded."""
-    return ["".join(words(tag)) for tag in _HASHTAG.findall(text[:_CONSIDERED])]
+    return ["".join(run) for word in text.split() for _, run in groupby(word, _is_unspaced)]
 
 
 @cache
-def is_unspaced(character: str) -> bool:
+def _is_unspaced(character: str) -> bool:
     """Whether a character is of a script that does without spaces between words."""
     return bisect(_UNSPACED, ord(character)) % 2 == 1
 
@@ -115,10 +111,37 @@ def terms(text: str) -> Iterator[str]:
     Pairs stand in for words well enough to rank (as in Lucene's CJKBigramFilter), and need no dictionary.
     """
     for word in words(text):
-        if is_unspaced(word[0]):
+        if _is_unspaced(word[0]):
             yield from (word[i : i + 2] for i in range(max(1, len(word) - 1)))
         elif word not in _STOP_WORDS:
             yield word
+
+
+def is_on(topic: str, text: str) -> bool:
+    """Whether a text has all the words of a topic, or these run together as in a hashtag."""
+    said = " ".join([*words(text), *("".join(words(tag)) for tag in _HASHTAG.findall(text[:_CONSIDERED]))])
+    return any(patterns and all(pattern.search(said) for pattern in patterns) for patterns in _patterns(topic))
+
+
+@cache
+def _patterns(topic: str) -> list[list[re.Pattern[str]]]:
+    needed = words(topic)
+    return [[re.compile(_pattern(word)) for word in group if word] for group in (needed, ["".join(needed)])]
+
+
+def _pattern(word: str) -> str:
+    """A whole word with its English plural or singular, longer ones with an ending; of unspaced scripts any part."""
+    if _is_unspaced(word[0]):
+        return re.escape(word)
+    forms = {word}
+    if len(word) >= 3:
+        forms |= {word + "s", word + "es", re.sub("y$", "ies", word)}
+    if len(word) >= 4:
+        forms |= {re.sub("s$", "", word), re.sub("es$", "", word), re.sub("ies$", "y", word)}
+    if "news" in forms:  # is not the plural of "new"
+        forms = {word}
+    ending = r"\S{0,3}" if len(word) >= 6 else r"\S{0,2}" if len(word) >= 4 and not word.isascii() else ""
+    return rf"(?<!\S)(?:{'|'.join(map(re.escape, sorted(forms)))}){ending}(?!\S)"
 
 
 def count_words(text: str) -> int:
@@ -126,7 +149,7 @@ def count_words(text: str) -> int:
     seen = _SEEN.findall(_LINK_OR_PLACEHOLDER.sub(" ", text))
     if not _LETTER.search(" ".join(seen)):
         return 0
-    return len(seen) if text.isascii() else sum(1 + len(word) // 3 if is_unspaced(word[0]) else 1 for word in seen)
+    return len(seen) if text.isascii() else sum(1 + len(word) // 3 if _is_unspaced(word[0]) else 1 for word in seen)
 
 
 def sentences(text: str, is_reply: bool) -> list[str]:
@@ -142,7 +165,7 @@ def sentences(text: str, is_reply: bool) -> list[str]:
     spans = _spans(head)
     if len(text) > _CONSIDERED and len(spans) > 1:
         del spans[-1]
-    lines = [_cut(_trim(head[start:end].replace("\n", " ").strip())) for start, end in spans[:_SENTENCES]]
+    lines = [_cut(_trim(head[start:end].replace("\n", " ").strip())) for start, end in spans[:_MAX_SENTENCES]]
     return [line for line in lines if count_words(line)] or [_cut(whole)]
 
 
@@ -153,8 +176,8 @@ def _spans(text: str) -> list[tuple[int, int]]:
     counts: list[int] = []
     for start, end in zip([0, *ends], [*ends, len(text)], strict=True):
         count = count_words(text[start:end])
-        joins = spans and (min(count, counts[-1]) < _FRAGMENT or _is_open(text[slice(*spans[-1])]))
-        if joins and end - spans[-1][0] <= MAX_LINE:
+        joins = spans and (min(count, counts[-1]) < _WHOLE_SENTENCE or _is_open(text[slice(*spans[-1])]))
+        if joins and end - spans[-1][0] <= _MAX_LINE:
             spans[-1] = spans[-1][0], end
             counts[-1] += count
         else:
@@ -170,7 +193,8 @@ def _is_open(text: str) -> bool:
 
 def _ends_sentence(text: str, boundary: re.Match[str]) -> bool:
     """Whether a mark ends a sentence: not if the text goes on in lower case, nor after `are:`, `Dr.`, `U.S.`, `1.`"""
-    before, after = text[: boundary.start()][-_CONTEXT:], text[boundary.end() : boundary.end() + 1]
+    before = text[max(0, boundary.start() - _CONTEXT) : boundary.start()]
+    after = text[boundary.end() : boundary.end() + 1]
     goes_on = after.islower() and not _LINK.match(text, boundary.end())
     if boundary[0] == "\n":
         return not goes_on and before[-1] not in ":,"
@@ -205,12 +229,12 @@ def _is_small(word: str) -> bool:
 
 
 def _cut(text: str) -> str:
-    """A text of at most MAX_LINE characters: cut after a word if it can be, never inside of a link or a character."""
-    if len(text) <= MAX_LINE:
+    """A text of at most _MAX_LINE characters: cut after a word if it can be, never inside of a link or a character."""
+    if len(text) <= _MAX_LINE:
         return text
-    end = text.rfind(" ", 0, MAX_LINE)
-    if end < MAX_LINE // 2:
-        end = MAX_LINE - 1
+    end = text.rfind(" ", 0, _MAX_LINE)
+    if end < _MAX_LINE // 2:
+        end = _MAX_LINE - 1
         while end > 1 and unicodedata.category(text[end])[0] == "M":
             end -= 1
     for link in _LINK.finditer(text):

@@ -9,17 +9,17 @@ from datetime import datetime
 from functools import cache
 
 from xtrack.models import Digest, Line, Post
-from xtrack.summarizers._text import count_words, hashtags, is_unspaced, sentences, terms, words
+from xtrack.summarizers._text import count_words, is_on, sentences, terms, words
 
 _MAX_LINES = 12
 _MIN_LINES = 3
 _POSTS_PER_LINE = 3
-_AUTHOR_SHARE = 1 / 3
+_AUTHOR_SHARE = 3
 _NEARLY_ALL = 0.9
-_LOOKUPS = 9
+_MAX_LOOKUPS = 9
 _SAME = 0.6
 _NOVELTY = 2
-_CURT = 4
+_FEW = 4
 _NEGATIONS = frozenset(["no", "not", "never", "nor", "without", "t"])
 _ADDRESS = frozenset(["you", "your"])
 _QUESTION = re.compile(r"[?？؟][\"'”’»)]*$")
@@ -107,37 +107,10 @@ def _by_topic(posts: Iterable[Post], topics: Sequence[str]) -> dict[str, list[Po
     found: dict[str, list[Post]] = {topic: [] for topic in topics}
     for post in posts:
         text = f"{_words_of(post)}\n{_context_of(post)}"
-        topic = next((topic for topic in topics if _is_on(topic, text)), None)
+        topic = next((topic for topic in topics if is_on(topic, text)), None)
         if topic is not None:
             found[topic].append(post)
     return found
-
-
-def _is_on(topic: str, text: str) -> bool:
-    """Whether a text has all the words of a topic, or these run together as in a hashtag."""
-    said = " ".join([*words(text), *hashtags(text)])
-    return any(patterns and all(pattern.search(said) for pattern in patterns) for patterns in _patterns(topic))
-
-
-@cache
-def _patterns(topic: str) -> list[list[re.Pattern[str]]]:
-    needed = words(topic)
-    return [[re.compile(_pattern(word)) for word in group if word] for group in (needed, ["".join(needed)])]
-
-
-def _pattern(word: str) -> str:
-    """A whole word with its English plural or singular, longer ones with an ending; of unspaced scripts any part."""
-    if is_unspaced(word[0]):
-        return re.escape(word)
-    forms = {word}
-    if len(word) >= 3:
-        forms |= {word + "s", word + "es", re.sub("y$", "ies", word)}
-    if len(word) >= 4:
-        forms |= {re.sub("s$", "", word), re.sub("es$", "", word), re.sub("ies$", "y", word)}
-    if "news" in forms:  # is not the plural of "new"
-        forms = {word}
-    ending = r"\S{0,3}" if len(word) >= 6 else r"\S{0,2}" if len(word) >= 4 and not word.isascii() else ""
-    return rf"(?<!\S)(?:{'|'.join(map(re.escape, sorted(forms)))}){ending}(?!\S)"
 
 
 def _terms(text: str) -> frozenset[str]:
@@ -149,7 +122,7 @@ def _covers(most: Set[str], some: Set[str]) -> bool:
     """Whether `most` says nearly all of `some`: all its numbers, and the same negations."""
     if most == some:
         return True
-    if len(some) < 4 or len(most & some) < _NEARLY_ALL * len(some) or most & _NEGATIONS != some & _NEGATIONS:
+    if len(some) < _FEW or len(most & some) < _NEARLY_ALL * len(some) or most & _NEGATIONS != some & _NEGATIONS:
         return False
     return all(term in most for term in some if term[0].isdigit())
 
@@ -158,7 +131,8 @@ def _stories(on_topic: dict[str, list[Post]]) -> list[_Story]:
     """The posts merged with their near-duplicates, the longest first.
 
     One that is nearly contained in another shares at least one of its rarest terms with it: only these are looked up
-    (prefix filtering: Bayardo, Ma, Srikant, Scaling up all pairs similarity search, 2007).
+    (prefix filtering: Bayardo, Ma, Srikant, Scaling up all pairs similarity search, 2007), nine at most, which is
+    exact up to 80 terms.
     """
     found = [(_terms(_words_of(post)), post, topic) for topic, posts in on_topic.items() for post in posts]
     found.sort(key=lambda item: (-len(item[0]), item[1].kind == "repost", _when(item[1])))
@@ -167,7 +141,7 @@ def _stories(on_topic: dict[str, list[Post]]) -> list[_Story]:
     having: defaultdict[tuple[str, str], list[_Story]] = defaultdict(list)
     for said, post, topic in found:
         rarest = sorted(said, key=lambda term: (frequency[term], term))
-        rarest = rarest[: min(_LOOKUPS, len(said) - math.ceil(_NEARLY_ALL * len(said)) + 1)]
+        rarest = rarest[: min(_MAX_LOOKUPS, len(said) - math.ceil(_NEARLY_ALL * len(said)) + 1)]
         near = (story for term in rarest for story in having[topic, term])
         same = next((s for s in near if len(said) * 2 >= len(s.terms) and _covers(s.terms, said)), None)
         if same:
@@ -212,19 +186,17 @@ def _candidates(stories: list[_Story]) -> list[_Candidate]:
 
 
 def _merit(story: _Story, text: str, position: int, word_count: int) -> float:
-    """What speaks for a sentence beside its terms: told by many, told first, on the topic itself; not cut, not shouted,
-    not curt, not said to somebody. The factors were found by reading digests.
-    """
+    """What speaks for a sentence beside its terms; the factors were found by reading digests."""
     merit = 1 + 0.2 * math.log2(len(story.posts))
     if position == 0:
         merit *= 1.15
-    if story.topic and _is_on(story.topic, text):
+    if story.topic and is_on(story.topic, text):
         merit *= 3
     if text.endswith("…"):
         merit *= 0.8
     if 2 * sum(map(str.isupper, text)) > sum(map(str.isalpha, text)):
         merit *= 0.6
-    if word_count < _CURT:
+    if word_count < _FEW:
         merit *= 0.3
     if story.lead.kind == "reply":
         merit *= 0.8
@@ -238,39 +210,40 @@ def _choose(candidates: list[_Candidate], limit: int) -> list[_Candidate]:
 
     Maximal marginal relevance (Carbonell, Goldstein, 1998), without what a chosen line says already.
     """
-    wordless = not any(one.has_words for one in candidates)
     several = len({one.story.lead.author for one in candidates}) > 1
-    share = max(2, int(limit * _AUTHOR_SHARE)) if several else limit
+    share = max(2, limit // _AUTHOR_SHARE) if several else limit
     chosen: list[_Candidate] = []
-    while True:
-        topics = {one.story.topic for one in chosen}
-        pool = [one for one in candidates if one.story.topic not in topics]
-        if not pool and len(chosen) < limit:
-            told = {one.story for one in chosen}
-            authors = Counter(one.story.lead.author for one in chosen)
-            authors[""] = 0
-            pool = [
-                one
-                for one in candidates
-                if (one.has_words or wordless)
-                and one.similarity < _SAME
-                and one.story not in told
-                and authors[one.story.lead.author] < share
-            ]
-        if not pool:
-            return chosen
+    while pool := _open_to_choice(candidates, chosen, limit, share):
         best = max(pool, key=lambda one: (one.has_words, one.relevance - _NOVELTY * one.similarity))
         chosen.append(best)
         for one in candidates:
             one.similarity = max(one.similarity, _similarity(one.vector, best.vector))
+    return chosen
+
+
+def _open_to_choice(candidates: list[_Candidate], chosen: list[_Candidate], limit: int, share: int) -> list[_Candidate]:
+    """What may be the next line: first of the topics without one, then whatever says something new."""
+    topics = {one.story.topic for one in chosen}
+    first = [one for one in candidates if one.story.topic not in topics]
+    if first or len(chosen) >= limit:
+        return first
+    told = {one.story for one in chosen}
+    lines = Counter(one.story.lead.author for one in chosen if one.story.lead.author)
+    return [
+        one
+        for one in candidates
+        if one.similarity < _SAME
+        and one.story not in told
+        and lines[one.story.lead.author] < share
+        and (one.has_words or not any(line.has_words for line in chosen))
+    ]
 
 
 def _similarity(one: dict[str, float], other: dict[str, float]) -> float:
-    """The cosine of two sentences; 1 when one of them says all that the other says."""
+    """The cosine of two sentences; 1 when one of them says nearly all that the other says."""
     shared = one.keys() & other.keys()
-    if not shared:
-        return 0.0
-    if _covers(one.keys(), other.keys()) or _covers(other.keys(), one.keys()):
+    contained = len(shared) >= _NEARLY_ALL * min(len(one), len(other))
+    if contained and (_covers(one.keys(), other.keys()) or _covers(other.keys(), one.keys())):
         return 1.0
     return math.fsum(one[term] * other[term] for term in shared)
 

@@ -1,0 +1,603 @@
+"""The store on real files: jobs, shared feeds, runs and summaries; and files that are newer, damaged or locked."""
+
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import JOB, NOON, post
+from xtrack.errors import BadData, Misconfigured, NotFound, Temporary
+from xtrack.models import Attempts, Digest, Job, Line, Original, Page, Post, Run
+from xtrack.store import FIRST_DIGEST_POSTS, SCHEMA_VERSION, RunGone, Store
+
+FAR = NOON + timedelta(days=3650)
+HOUR = timedelta(hours=1)
+QUIET = Digest("none", "Nothing new", (), 0)
+FEED = ("jsonl", "/srv/posts.jsonl")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "xtrack.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with Store(path) as store:
+        yield store
+
+
+def added(store: Store, feed: tuple[str, str] = FEED, **changes: object) -> Job:
+    """Add a job on a feed."""
+    return store.job(store.add_job(replace(JOB, source=feed[1], **changes), [feed]), FAR)  # type: ignore[arg-type]
+
+
+def started(store: Store, job: Job, slot: datetime | None = None, at: datetime = NOON) -> Run:
+    return store.start_run(job.id, "timer" if slot else "manual", slot, 0, at, "")
+
+
+def fetched(store: Store, job: Job, posts: list[Post], cursor: str = "c") -> int:
+    """Have a run of a job bring posts, and go wrong afterwards; gives the feed."""
+    (feed,) = store.feeds(job.id)
+    run = started(store, job)
+    store.add_page(run.id, feed.id, Page(tuple(posts), cursor))
+    store.fail_run(run, "failed", NOON, 70, "", None)
+    return feed.id
+
+
+def new_ids(store: Store, job: Job, feed_id: int) -> list[str]:
+    found, _ = store.new_posts(job, feed_id, store.last_arrival(feed_id))
+    return [item.id for item in found]
+
+
+def digested(store: Store, job: Job, feed_id: int, *post_ids: str) -> int:
+    """Have a run of a job end well, with one line on these posts; gives the summary."""
+    lines = (Line("A line.", post_ids, "ferries"),) if post_ids else ()
+    run = started(store, job)
+    return store.finish_run(
+        run, Digest("extractive", "1 new post", lines, 0), 1, {feed_id: store.last_arrival(feed_id)}, None, NOON
+    )
+
+
+def rows(path: Path, sql: str, *values: object) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(sql, values).fetchall()
+    finally:
+        connection.close()
+
+
+# jobs
+
+
+def test_a_job_comes_back_as_it_went_in(store: Store) -> None:
+    job = replace(
+        JOB,
+        names=("kaya", "Oslo_Ferries"),
+        topics=("public transport", "日本 🚢"),
+        frequency="daily",
+        at="07:30",
+        paused=True,
+        created_at=NOON + timedelta(microseconds=1),
+    )
+    job_id = store.add_job(job, [("sample", "sample")])
+    assert store.job(job_id, FAR) == replace(job, id=job_id)
+    assert store.jobs(FAR) == [replace(job, id=job_id)]
+
+
+def test_times_are_kept_as_instants(store: Store) -> None:
+    elsewhere = NOON.astimezone(datetime.now().astimezone().tzinfo)
+    job_id = store.add_job(replace(JOB, created_at=elsewhere), [FEED])
+    assert store.job(job_id, FAR).created_at == NOON
+    assert store.job(job_id, FAR).created_at.tzinfo == UTC
+
+
+def test_numbers_are_never_used_again(store: Store) -> None:
+    first, second = added(store), added(store)
+    store.delete_job(second.id)
+    assert added(store).id == second.id + 1
+    store.delete_job(first.id)
+    assert added(store).id == second.id + 2
+
+
+def test_an_update_changes_what_it_names_and_keeps_what_was_done(store: Store) -> None:
+    job = added(store)
+    digested(store, job, store.feeds(job.id)[0].id)
+    store.update_job(replace(job, topics=("tide",), paused=True, created_at=FAR, last_run=None))
+    now = store.job(job.id, FAR)
+    assert (now.topics, now.paused, now.created_at, now.last_run) == (("tide",), True, NOON, NOON)
+
+
+@pytest.mark.parametrize("number", [0, 7, -1])
+def test_a_job_that_is_not_there_is_not_found(store: Store, number: int) -> None:
+    with pytest.raises(NotFound, match=f"no job {number}"):
+        store.job(number, FAR)
+    with pytest.raises(NotFound):
+        store.update_job(replace(JOB, id=number))
+    with pytest.raises(NotFound):
+        store.delete_job(number)
+    with pytest.raises(NotFound):
+        store.start_run(number, "manual", None, 0, NOON, "")
+
+
+def test_a_changed_job_is_unsettled_until_it_is_settled(store: Store) -> None:
+    first, second = added(store), added(store)
+    assert store.unsettled_jobs() == {first.id, second.id}
+    store.settle_jobs([first.id, second.id])
+    store.update_job(replace(second, paused=True))
+    assert store.unsettled_jobs() == {second.id}
+    assert store.active_jobs() == {first.id}
+
+
+def test_deleting_a_job_takes_its_runs_and_summaries_along(store: Store, path: Path) -> None:
+    job, other = added(store), added(store)
+    feed_id = fetched(store, job, [post(1)])
+    digested(store, job, feed_id, "1001")
+    kept = digested(store, other, feed_id, "1001")
+    store.delete_job(job.id)
+    assert [run.job_id for run in store.runs()] == [other.id]
+    assert [summary.id for summary in store.summaries()] == [kept]
+    assert rows(path, "SELECT DISTINCT summary_id FROM summary_posts") == [(kept,)]
+    assert rows(path, "PRAGMA foreign_key_check") == []
+
+
+# feeds and posts
+
+
+def test_jobs_on_the_same_source_share_its_feed(store: Store) -> None:
+    first, second = added(store), added(store)
+    assert store.feeds(first.id) == store.feeds(second.id)
+
+
+def test_a_feed_stays_until_its_last_job_goes(store: Store, path: Path) -> None:
+    first, second = added(store), added(store)
+    feed_id = fetched(store, first, [post(1)])
+    store.delete_job(first.id)
+    assert new_ids(store, second, feed_id) == ["1001"]
+    store.delete_job(second.id)
+    assert store.feed(feed_id) is None
+    assert rows(path, "SELECT id FROM posts") == rows(path, "SELECT id FROM arrivals") == []
+
+
+def test_a_post_that_another_feed_brought_too_stays(store: Store) -> None:
+    first, second = added(store), added(store, ("jsonl", "/srv/other.jsonl"))
+    fetched(store, first, [post(1), post(2)])
+    feed_id = fetched(store, second, [post(2)])
+    store.delete_job(first.id)
+    assert new_ids(store, second, feed_id) == ["1002"]
+
+
+def test_a_post_that_a_summary_cites_stays_when_its_feed_goes(store: Store) -> None:
+    job = added(store)
+    summary = digested(store, job, fetched(store, job, [post(1), post(2)]), "1001")
+    store.update_job(job, [("sample", "sample")])
+    assert [item.id for item in store.posts(summary)] == ["1001"]
+
+
+def test_the_posts_of_a_deleted_job_do_not_stay_for_ever(store: Store, path: Path) -> None:
+    job = added(store)
+    digested(store, job, fetched(store, job, [post(1)]), "1001")
+    store.update_job(job, [("sample", "sample")])
+    store.delete_job(job.id)
+    assert rows(path, "SELECT id FROM posts") == []
+
+
+def test_the_number_of_a_feed_is_not_used_again(store: Store) -> None:
+    """A walk that goes on while its feed is taken away must not find another feed under its number."""
+    added(store, ("sample", "sample"))
+    second = added(store)
+    (gone,) = store.feeds(second.id)
+    store.update_job(second, [("sample", "sample")])
+    third = added(store, ("jsonl", "/srv/third.jsonl"))
+    assert store.feeds(third.id)[0].id != gone.id
+
+
+def test_a_post_comes_back_as_it_went_in(store: Store) -> None:
+    original = Original("7", "other", "Other 🌊", "Højvande", "https://x.com/other/status/7")
+    whole = replace(post(1, text="Zitat – “quoted”\n日本"), kind="quote", original=original)
+    job = added(store)
+    feed_id = fetched(store, job, [whole])
+    assert store.new_posts(job, feed_id, store.last_arrival(feed_id)) == ([whole], 0)
+
+
+def test_a_page_is_stored_with_its_cursor(store: Store) -> None:
+    job = added(store)
+    feed_id = fetched(store, job, [post(1)], cursor='{"offset":12}')
+    feed = store.feed(feed_id)
+    assert feed
+    assert (feed.kind, feed.spec, feed.cursor) == (*FEED, '{"offset":12}')
+
+
+def test_a_page_that_cannot_be_stored_moves_no_cursor(store: Store) -> None:
+    job = added(store)
+    (feed,) = store.feeds(job.id)
+    run = started(store, job)
+    broken = replace(post(2), text=None)  # type: ignore[arg-type]
+    with pytest.raises(sqlite3.IntegrityError):
+        store.add_page(run.id, feed.id, Page((post(1), broken), "further"))
+    assert store.feed(feed.id) == feed
+    assert store.last_arrival(feed.id) == 0
+
+
+def test_a_post_arrives_once(store: Store) -> None:
+    job = added(store)
+    (feed,) = store.feeds(job.id)
+    run = started(store, job)
+    assert store.add_page(run.id, feed.id, Page((post(1), post(2), post(2)), "a")) == 2
+    assert store.add_page(run.id, feed.id, Page((post(2), post(3)), "b")) == 1
+    assert store.add_page(run.id, feed.id, Page((post(3),), "c")) == 0
+    assert store.add_page(run.id, feed.id, Page((), "d")) == 0
+    assert new_ids(store, job, feed.id) == ["1001", "1002", "1003"]
+
+
+def test_an_edited_post_takes_the_newer_text_and_is_not_new_again(store: Store) -> None:
+    job = added(store)
+    digested(store, job, fetched(store, job, [post(1, text="The ferry leeves.")]))
+    feed_id = fetched(store, job, [post(1, text="The ferry leaves.")])
+    assert new_ids(store, job, feed_id) == []
+    other = added(store)
+    assert store.new_posts(other, feed_id, 9)[0][0].text == "The ferry leaves."
+
+
+def test_a_post_that_knows_less_of_its_original_changes_nothing(store: Store) -> None:
+    original = Original("7", "other", "Other", "High tide", "https://x.com/other/status/7")
+    whole = replace(post(1, text=""), kind="repost", original=original)
+    job = added(store)
+    fetched(store, job, [whole])
+    feed_id = fetched(store, job, [replace(whole, text="RT @other: High ti…", original=None)])
+    assert store.new_posts(job, feed_id, 9) == ([whole], 0)
+
+
+def test_each_job_has_its_own_watermark(store: Store) -> None:
+    first, second = added(store), added(store)
+    feed_id = fetched(store, first, [post(1)])
+    digested(store, first, feed_id)
+    assert new_ids(store, first, feed_id) == []
+    fetched(store, second, [post(2)])
+    assert new_ids(store, first, feed_id) == ["1002"]
+    assert new_ids(store, second, feed_id) == ["1001", "1002"]
+
+
+def test_a_post_that_arrives_late_is_new_all_the_same(store: Store) -> None:
+    job = added(store)
+    digested(store, job, fetched(store, job, [post(5)]))
+    assert new_ids(store, job, fetched(store, job, [post(1)])) == ["1001"]
+
+
+def test_what_arrives_after_until_is_left_for_the_next_run(store: Store) -> None:
+    job = added(store)
+    until = store.last_arrival(fetched(store, job, [post(1)]))
+    feed_id = fetched(store, job, [post(2)])
+    assert [item.id for item in store.new_posts(job, feed_id, until)[0]] == ["1001"]
+
+
+def test_posts_come_oldest_first(store: Store) -> None:
+    job = added(store)
+    assert new_ids(store, job, fetched(store, job, [post(3), post(1), post(2)])) == ["1001", "1002", "1003"]
+
+
+def test_a_first_digest_covers_the_newest_posts(store: Store) -> None:
+    job = added(store)
+    feed_id = fetched(store, job, [post(n) for n in range(FIRST_DIGEST_POSTS + 20)])
+    found, left_out = store.new_posts(job, feed_id, store.last_arrival(feed_id))
+    assert (len(found), found[0].id, left_out) == (500, "1020", 20)
+
+
+def test_a_later_digest_covers_all_posts(store: Store) -> None:
+    job = added(store)
+    digested(store, job, fetched(store, job, [post(0)]))
+    feed_id = fetched(store, job, [post(n) for n in range(1, FIRST_DIGEST_POSTS + 21)])
+    found, left_out = store.new_posts(job, feed_id, store.last_arrival(feed_id))
+    assert (len(found), left_out) == (520, 0)
+
+
+def test_names_filter_authors_whatever_their_case(store: Store) -> None:
+    job = added(store, names=("KAYA", "nobody"))
+    feed_id = fetched(store, job, [post(1, "Kaya"), post(2, "kayak"), post(3, "kaya"), post(4, "")])
+    assert new_ids(store, job, feed_id) == ["1001", "1003"]
+
+
+def test_the_newest_posts_of_a_first_digest_are_the_names_own(store: Store) -> None:
+    job = added(store, names=("kaya",))
+    others = [post(n, "other") for n in range(1, FIRST_DIGEST_POSTS + 21)]
+    feed_id = fetched(store, job, [post(0, "kaya"), *others])
+    assert store.new_posts(job, feed_id, store.last_arrival(feed_id)) == ([post(0, "kaya")], 0)
+
+
+# runs
+
+
+def test_a_run_is_running_from_its_start_on(store: Store) -> None:
+    job = added(store)
+    run = store.start_run(job.id, "timer", NOON, 3, NOON + timedelta(seconds=1), "abc")
+    assert store.running_run(job.id) == run
+    assert store.is_any_running()
+    assert (run.slot, run.missed, run.started_at, run.invocation_id) == (NOON, 3, NOON + timedelta(seconds=1), "abc")
+    store.set_stage(run.id, "fetching")
+    assert store.runs(job.id) == [replace(run, stage="fetching")]
+
+
+def test_a_job_has_one_running_run(store: Store) -> None:
+    job = added(store)
+    started(store, job)
+    with pytest.raises(sqlite3.IntegrityError):
+        started(store, job)
+    started(store, added(store))
+
+
+def test_a_slot_is_closed_once(store: Store) -> None:
+    job = added(store)
+    store.finish_run(started(store, job, NOON), QUIET, 0, {}, NOON, NOON)
+    again = started(store, job, NOON)
+    with pytest.raises(sqlite3.IntegrityError):
+        store.finish_run(again, QUIET, 0, {}, NOON, NOON)
+    assert len(store.summaries()) == 1
+
+
+def test_a_run_that_ends_well_stores_everything_at_once(store: Store) -> None:
+    job = added(store)
+    feed_id = fetched(store, job, [post(1), post(2)])
+    digest = Digest("extractive", "2 new posts", (Line("One.", ("1001", "1002"), "tide"), Line("Two.", ("1002",))), 4)
+    run = started(store, job, NOON)
+    summary_id = store.finish_run(run, digest, 2, {feed_id: 2}, NOON, NOON + HOUR)
+    summary = store.summary(summary_id)
+    assert (summary.job_id, summary.run_id, summary.post_count, summary.digest) == (job.id, run.id, 2, digest)
+    assert {item.id for item in store.posts(summary_id)} == {"1001", "1002"}
+    assert new_ids(store, job, feed_id) == []
+    (done, *_) = store.runs(job.id)
+    assert (done.state, done.exit_code, done.new_posts, done.finished_at) == ("done", 0, 2, NOON + HOUR)
+    assert store.job(job.id, FAR).closed_slot == NOON
+    assert store.job(job.id, FAR).last_run == NOON + HOUR
+
+
+def test_a_run_that_cannot_end_well_stores_nothing(store: Store) -> None:
+    job = added(store)
+    feed_id = fetched(store, job, [post(1)])
+    run = started(store, job, NOON)
+    unknown = Digest("extractive", "1 new post", (Line("One.", ("404",)),), 0)
+    with pytest.raises(sqlite3.IntegrityError):
+        store.finish_run(run, unknown, 1, {feed_id: 1}, NOON, NOON)
+    assert store.summaries() == []
+    assert new_ids(store, job, feed_id) == ["1001"]
+    assert store.running_run(job.id) == run
+    assert store.job(job.id, FAR).closed_slot is None
+
+
+def test_a_failed_run_that_is_tried_again_leaves_its_slot_open(store: Store) -> None:
+    job = added(store)
+    store.fail_run(started(store, job, NOON, NOON), "failed", NOON + HOUR, 75, "away", NOON + 2 * HOUR)
+    store.fail_run(started(store, job, NOON, NOON + 2 * HOUR), "died", NOON + 3 * HOUR, 75, "died", NOON + 4 * HOUR)
+    assert store.job(job.id, FAR).closed_slot is None
+    assert store.attempts(job.id, NOON) == Attempts(2, NOON, NOON + 4 * HOUR)
+    assert [(run.state, run.error) for run in store.runs(job.id)] == [("died", "died"), ("failed", "away")]
+
+
+def test_a_failed_run_that_is_not_tried_again_closes_its_slot(store: Store) -> None:
+    job = added(store)
+    store.fail_run(started(store, job, NOON), "failed", NOON, 65, "bad", None)
+    assert store.job(job.id, FAR).closed_slot == NOON
+
+
+def test_a_failed_run_by_hand_closes_nothing(store: Store) -> None:
+    job = added(store)
+    store.fail_run(started(store, job), "failed", NOON, 65, "bad", None)
+    assert store.job(job.id, FAR).closed_slot is None
+    assert store.job(job.id, FAR).last_run == NOON
+
+
+def test_a_running_run_is_no_ended_attempt(store: Store) -> None:
+    job = added(store)
+    started(store, job, NOON)
+    assert store.attempts(job.id, NOON) == Attempts()
+
+
+def test_closed_slots_beyond_the_horizon_are_not_looked_at(store: Store) -> None:
+    job = added(store)
+    for slot in (NOON, FAR):
+        store.finish_run(started(store, job, slot), QUIET, 0, {}, slot, NOON)
+    assert store.job(job.id, FAR).closed_slot == FAR
+    assert store.job(job.id, NOON + HOUR).closed_slot == NOON
+    assert store.jobs(NOON - HOUR)[0].closed_slot is None
+
+
+def test_a_run_of_a_deleted_job_stores_nothing_more(store: Store, path: Path) -> None:
+    job = added(store)
+    added(store)
+    (feed,) = store.feeds(job.id)
+    run = started(store, job, NOON)
+    with Store(path) as other:
+        other.delete_job(job.id)
+    for write in (
+        lambda: store.set_stage(run.id, "x"),
+        lambda: store.add_page(run.id, feed.id, Page((post(1),), "c")),
+        lambda: store.finish_run(run, QUIET, 0, {feed.id: 0}, NOON, NOON),
+        lambda: store.fail_run(run, "failed", NOON, 70, "", None),
+    ):
+        with pytest.raises(RunGone):
+            write()
+    assert store.feed(feed.id) == feed
+    assert rows(path, "SELECT id FROM posts") == []
+
+
+def test_the_newest_runs_and_summaries_come_first(store: Store) -> None:
+    first, second = added(store), added(store)
+    feed_id = store.feeds(first.id)[0].id
+    ids = [digested(store, job, feed_id) for job in (first, second, first)]
+    assert [summary.id for summary in store.summaries()] == ids[::-1]
+    assert [summary.id for summary in store.summaries(first.id)] == [ids[2], ids[0]]
+    assert [summary.id for summary in store.summaries(limit=1)] == [ids[2]]
+    assert [run.id for run in store.runs(second.id)] == [2]
+    assert [run.id for run in store.runs(limit=2)] == [3, 2]
+    assert {job: run.id for job, run in store.last_runs().items()} == {first.id: 3, second.id: 2}
+
+
+def test_a_summary_that_is_not_there_is_not_found(store: Store) -> None:
+    with pytest.raises(NotFound, match="no summary 4"):
+        store.summary(4)
+
+
+# the file
+
+
+def test_a_new_file_is_made_in_wal_mode_with_the_schema(store: Store, path: Path) -> None:
+    assert rows(path, "PRAGMA journal_mode") == [("wal",)]
+    assert rows(path, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
+    store.check()
+
+
+def test_foreign_keys_are_enforced(store: Store, path: Path) -> None:
+    job = added(store)
+    fetched(store, job, [post(1)])
+    store.delete_job(job.id)
+    assert rows(path, "SELECT count(*) FROM runs") == [(0,)]
+
+
+def test_a_file_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
+    Store(path).__exit__()
+    rows(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(Misconfigured, match="newer xtrack"):
+        Store(path)
+    assert rows(path, "PRAGMA user_version") == [(SCHEMA_VERSION + 1,)]
+
+
+def test_a_file_that_is_no_database_is_bad_data(path: Path) -> None:
+    path.write_text("These are the notes of somebody else. " * 50)
+    with pytest.raises(BadData, match="damaged"):
+        Store(path)
+    assert path.read_text().startswith("These are the notes")
+
+
+def test_a_file_that_is_damaged_inside_is_found_by_the_check(path: Path) -> None:
+    with Store(path) as store:
+        job = added(store)
+        for first in range(0, 2000, 500):
+            fetched(store, job, [post(n) for n in range(first, first + 500)])
+    whole = bytearray(path.read_bytes())
+    page = len(whole) // 2 // 4096 * 4096
+    whole[page : page + 4096 * 8] = b"\xff" * 4096 * 8
+    path.write_bytes(whole)
+    with Store(path) as store, pytest.raises(BadData, match="damaged"):
+        store.check()
+
+
+def test_a_place_without_a_folder_is_a_misconfiguration(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="cannot be opened"):
+        Store(tmp_path / "missing" / "xtrack.db")
+
+
+def test_a_file_that_another_process_locks_is_temporary(store: Store, path: Path) -> None:
+    store._db.execute("PRAGMA busy_timeout = 50")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(Temporary, match="locked by another process") as error:
+            added(store)
+    finally:
+        other.close()
+    assert error.value.exit_code == 75
+    added(store)
+
+
+def test_readers_do_not_wait_for_a_writer(store: Store, path: Path) -> None:
+    job = added(store)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        assert store.jobs(FAR) == [job]
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_processes_may_make_the_same_file_at_once(path: Path, attempt: int) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from tests.conftest import JOB
+from xtrack.store import Store
+sys.stdin.readline()
+with Store(Path({str(path)!r})) as store:
+    print(store.add_job(JOB, [("sample", "sample")]))
+"""
+    folder = Path(__file__).parents[1]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    done = [process.communicate(timeout=60) for process in processes]
+    assert [error for _, error in done] == [""] * 4
+    assert sorted(int(out) for out, _ in done) == [1, 2, 3, 4]
+
+
+# how SQLite goes about it
+
+
+def _statements(store: Store, path: Path) -> list[str]:
+    """Everything that SQLite is asked in the course of a run, and to list what there is."""
+    job = added(store, names=("kaya",))
+    (feed,) = store.feeds(job.id)
+    seen: list[str] = []
+    store._db.set_trace_callback(seen.append)
+    store.jobs(FAR)
+    store.job(job.id, FAR)
+    store.unsettled_jobs()
+    run = started(store, job, NOON)
+    store.running_run(job.id)
+    store.is_any_running()
+    store.set_stage(run.id, "x")
+    store.feeds(job.id)
+    store.feed(feed.id)
+    store.add_page(run.id, feed.id, Page((post(1),), "c"))
+    store.new_posts(job, feed.id, store.last_arrival(feed.id))
+    store.attempts(job.id, NOON)
+    summary_id = store.finish_run(run, QUIET, 0, {feed.id: 1}, NOON, NOON)
+    store.fail_run(started(store, job, NOON + HOUR), "failed", NOON, 75, "", FAR)
+    store.posts(summary_id)
+    store.runs(job.id)
+    store.runs()
+    store.summaries(job.id)
+    store.summaries()
+    store.last_runs()
+    store.update_job(job, [("sample", "sample")])
+    store.delete_job(job.id)
+    store._db.set_trace_callback(None)
+    return [sql for sql in seen if re.match(r"SELECT|UPDATE|DELETE", sql)]
+
+
+def test_nothing_is_looked_for_from_one_end_to_the_other(store: Store, path: Path) -> None:
+    """Only jobs are listed whole, and what is wanted newest first is read in the order of its numbers."""
+    scans = []
+    plain = sqlite3.connect(path)
+    for sql in _statements(store, path):
+        for _, _, _, step in plain.execute(f"EXPLAIN QUERY PLAN {sql}"):
+            allowed = re.fullmatch(r"SCAN jobs.*|SCAN CONSTANT ROW", step) or (
+                step in ("SCAN runs", "SCAN summaries") and "ORDER BY id DESC LIMIT" in sql
+            )
+            if step.startswith("SCAN") and not allowed and "USING INDEX runs_running" not in step:
+                scans.append(f"{step}: {sql}")
+    plain.close()
+    assert scans == []
+
+
+def test_new_posts_are_a_range_of_arrivals(store: Store, path: Path) -> None:
+    (sql,) = {sql for sql in _statements(store, path) if "FROM arrivals JOIN posts" in sql}
+    plan = " ".join(str(row[3]) for row in rows(path, f"EXPLAIN QUERY PLAN {sql}"))
+    assert "arrivals USING COVERING INDEX" in plan or "arrivals USING INDEX" in plan
+    assert "feed_id=? AND rowid>?" in plan or "feed_id=? AND id>?" in plan
