@@ -4,10 +4,12 @@
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 # For pytest: make test PYTEST_ARGS='-k slots -x'
 PYTEST_ARGS ?=
-# More workers than cores: the tests against a real systemd wait most of their time.
+# More workers than cores: the tests against a real systemd wait most of their time. A file stays with one worker, which
+# then boots its machines once; the files in pytest's order, because the longest ones, of tests/system, come first there.
 WORKERS ?= 4
 
 VENV_PYTHON := .venv/bin/python
+PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 LOWEST := build/lowest
 CODE := xtrack templates tests $(wildcard bench)
@@ -22,13 +24,13 @@ demo: .venv/installed ## a job on invented posts, a real timer, a digest, in a m
 	@$(VENV_PYTHON) -m xtrack.demo
 
 test: .venv/installed-dev ## all tests; those against a real systemd are root's: sudo make test
-	@$(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	@$(VENV_PYTHON) $(PYTEST) $(PYTEST_ARGS)
 
 test-slow: .venv/installed-dev ## the tests that wait for minutes; root's
-	@$(VENV_PYTHON) -m pytest -n $(WORKERS) -m slow $(PYTEST_ARGS)
+	@$(VENV_PYTHON) $(PYTEST) -m slow $(PYTEST_ARGS)
 
 test-lowest: $(LOWEST)/installed ## the unit tests, with the oldest dependencies that setup.cfg allows
-	@$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/system $(PYTEST_ARGS)
+	@$(LOWEST)/bin/python $(PYTEST) --ignore tests/system $(PYTEST_ARGS)
 
 lint: .venv/installed-dev ## ruff, and mypy --strict on the package as installed
 	$(VENV_PYTHON) -m ruff check --config .ci/ruff.toml $(CODE)

@@ -190,6 +190,12 @@ class Command:
         out = self.good("install-job", *words, *every, *source).out
         return int(out.split()[1])
 
+    def job_count(self) -> int:
+        if not (self.home / "xtrack.db").exists():
+            return 0
+        with Store(self.home / "xtrack.db") as store:
+            return len(store.jobs(datetime.now(UTC)))
+
     def make_due(self, job_id: int, days: float = 1) -> None:
         """Have a job look as if it had been installed long ago and never run."""
         with Store(self.home / "xtrack.db") as store:

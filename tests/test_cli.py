@@ -62,7 +62,6 @@ def test_every_command_explains_itself_with_an_example(xtrack: Command, command:
     outcome = xtrack.good(command, "--help")
     example = outcome.out.partition("Example")[2]
     assert f"xtrack {command}" in example
-    assert xtrack.good(command, "-h").out == outcome.out
 
 
 def test_an_unknown_command_is_a_usage_error(xtrack: Command) -> None:
@@ -132,7 +131,7 @@ def test_what_cannot_be_installed_is_refused_in_a_line_and_stores_nothing(
     assert (outcome.code, outcome.out) == (code, "")
     assert said in outcome.err
     assert "Traceback" not in outcome.err
-    assert xtrack.good("list-jobs", "--json").json == []
+    assert xtrack.job_count() == 0
 
 
 def test_a_file_that_holds_no_posts_is_bad_data(xtrack: Command, posts: Path) -> None:

@@ -519,8 +519,10 @@ def test_processes_may_make_the_same_file_at_once(path: Path, attempt: int) -> N
     code = f"""
 import sys
 from pathlib import Path
+import xtrack.schema
 from tests.conftest import JOB
 from xtrack.store import Store
+print("ready", flush=True)
 sys.stdin.readline()
 with Store(Path({str(path)!r})) as store:
     print(store.add_job(JOB, [("sample", "sample")]))
@@ -537,6 +539,9 @@ with Store(Path({str(path)!r})) as store:
         )
         for _ in range(4)
     ]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
     for process in processes:
         assert process.stdin
         process.stdin.write("go\n")

@@ -29,7 +29,6 @@ class Status:
 
     job: Job
     last: Run | None
-    running: bool
     next_run: datetime | None
     overdue: datetime | None
     problem: str
@@ -173,14 +172,14 @@ def sync(context: Context, dry_run: bool = False) -> Plan:
 
 def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:
     """What became of these jobs."""
-    now, last = context.clock(), context.store.last_runs()
+    now = context.clock()
+    last = {job_id: _as_it_is(context, run) for job_id, run in context.store.last_runs().items()}
     overdue = {job.id: due.slot for job in jobs if (due := _overdue(context, job, now))}
     results = context.backend.results(list(overdue)) if overdue else {}
     return [
         Status(
             job=job,
             last=last.get(job.id),
-            running=(run := last.get(job.id)) is not None and run.state == "running",
             next_run=ledger.next_run(job, now, context.zone),
             overdue=overdue.get(job.id),
             problem=results.get(job.id, ""),
@@ -188,6 +187,13 @@ def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:
         )
         for job in jobs
     ]
+
+
+def _as_it_is(context: Context, run: Run) -> Run:
+    """A run that says it is running, though nobody holds its job's lock, has died; the next one will close it."""
+    if run.state == "running" and not locks.is_held(locks.job(context.home.locks, run.job_id)):
+        return replace(run, state="died")
+    return run
 
 
 def _overdue(context: Context, job: Job, now: datetime) -> ledger.Due | None:

@@ -75,6 +75,8 @@ def outcome(run: Run, local: Local) -> str:
         return f"{run.new_posts} new"
     if run.state == "running":
         return f"running: {run.stage or 'starting'}"
+    if run.exit_code is None:
+        return f"died: {run.stage or 'starting'}"
     return f"{run.state} ({run.exit_code})" + (f", again {local(run.next_try)}" if run.next_try else "")
 
 

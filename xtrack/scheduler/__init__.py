@@ -55,7 +55,7 @@ def diff(
     unwanted = [name for name in actual.files if name not in shared and name not in timers]
     for name in (*shared, *timers):
         if name in actual.foreign:
-            raise Misconfigured(f"{name} is there already and not of this home", "move it away, or set XTRACK_HOME")
+            raise Misconfigured(f"{name} is there already and not of this home", "move it away, then: xtrack sync")
     return Plan(
         shared={name: text for name, text in shared.items() if actual.files.get(name) != text},
         new={name: text for name, text in timers.items() if name not in actual.files},

@@ -25,10 +25,6 @@ from xtrack.scheduler import Actual, Check, Plan, diff
 _HIDDEN = tuple(Path(folder) for folder in ("/home", "/root", "/run/user", "/tmp", "/var/tmp"))  # noqa: S108 not opened
 _MARK = "X-XTrack-Home="
 _SECONDS = 120
-_OTHER_WAY = (
-    "start it, or schedule by cron: XTRACK_SCHEDULER=none xtrack install-job …, and in crontab\n"
-    "  */5 * * * * XTRACK_SCHEDULER=none {executable} run-due"
-)
 
 
 def quoted(word: str) -> str:
@@ -39,8 +35,15 @@ def quoted(word: str) -> str:
 def on_calendar(job: Job) -> str:
     """The job's slots as a calendar event, systemd.time(7)."""
     cal = slots.calendar(job.frequency, job.at)
-    hours = "*" if len(cal.hours) == 24 else ",".join(f"{hour:02}" for hour in cal.hours)
-    return f"*-*-* {hours}:{','.join(f'{minute:02}' for minute in cal.minutes)}:00"
+    return f"*-*-* {_repeated(cal.hours)}:{_repeated(cal.minutes)}:00"
+
+
+def _repeated(values: Sequence[int]) -> str:
+    """Evenly spaced values that fill the day or the hour: one, all, or the first and the step."""
+    if len(values) == 1:
+        return f"{values[0]:02}"
+    step = values[1] - values[0]
+    return "*" if step == 1 else f"{values[0]:02}/{step}"
 
 
 def executable() -> Path:
@@ -49,6 +52,13 @@ def executable() -> Path:
         if path.name == "xtrack" and path.is_file() and os.access(path, os.X_OK):
             return path
     raise Misconfigured("there is no executable called xtrack here", "pipx install . in the project's folder")
+
+
+def _other_way() -> str:
+    return (
+        "start it, or schedule by cron: XTRACK_SCHEDULER=none xtrack install-job …, and in crontab\n"
+        f"  */5 * * * * XTRACK_SCHEDULER=none {executable()} run-due"
+    )
 
 
 class Systemd:
@@ -83,14 +93,13 @@ class Systemd:
     def _manager(self) -> dict[str, str]:
         """The manager's own word on where it looks for units. Raises Misconfigured when there is no manager."""
         if not self._found:
-            other_way = _OTHER_WAY.format(executable=executable())
             if not Path("/run/systemd/system").is_dir():
-                raise Misconfigured("systemd does not run on this machine", other_way)
+                raise Misconfigured("systemd does not run on this machine", _other_way())
             try:
                 shown = self._systemctl("show", "-p", "UnitPath", "-p", "Environment", "-p", "Version")
             except (Misconfigured, FileNotFoundError, subprocess.TimeoutExpired) as error:
                 raise Misconfigured(
-                    f"systemd's {self._scope[2:]} manager does not answer: {error}", other_way
+                    f"systemd's {self._scope[2:]} manager does not answer: {error}", _other_way()
                 ) from error
             self._found = _properties(shown)
         return self._found
@@ -217,7 +226,7 @@ class Systemd:
             return
         if any(folder in seen.parents for folder in _HIDDEN for seen in (path, path.resolve())):
             raise Refused(f"{path} is hidden from the service, as all below /home, /root and /tmp is", _PLACE)
-        if not os.access(path, os.R_OK, effective_ids=True):
+        if os.path.lexists(path) and not os.access(path, os.R_OK, effective_ids=True):
             raise Refused(f"user {SERVICE_USER} cannot read {path}", f"sudo -u {SERVICE_USER} ls -la {path}")
 
     def reconcile(self, jobs: Iterable[Job], active: Collection[int], dry_run: bool = False) -> Plan:
@@ -326,14 +335,16 @@ class Systemd:
         return found
 
     def _check_executable(self) -> Check:
-        """Whether what the units on disk start is still there."""
+        """Whether what the units on disk start is this program, and there."""
+        try:
+            ours = f"{quoted(str(executable()))} run-job %i"
+        except Misconfigured as error:
+            return Check("executable", False, str(error), error.hint)
         text = _read(self._folder / f"{self._prefix}-job@.service") or ""
-        lines = [line for line in text.splitlines() if line.startswith("ExecStart=")]
-        if not lines:
-            return Check("executable", True, f"{executable()} (no units yet)")
-        if lines[0] == f"ExecStart={quoted(str(executable()))} run-job %i":
-            return Check("executable", True, str(executable()))
-        return Check("executable", False, f"units start {lines[0].partition('=')[2]}", "xtrack sync")
+        theirs = next((line[10:] for line in text.splitlines() if line.startswith("ExecStart=")), ours)
+        if theirs != ours:
+            return Check("executable", False, f"the units start {theirs}, and this is {ours}", "xtrack sync")
+        return Check("executable", True, str(executable()))
 
 
 _PLACE = (

@@ -140,7 +140,7 @@ def _stories(on_topic: dict[str, list[Post]]) -> list[_Story]:
     stories: list[_Story] = []
     having: defaultdict[tuple[str, str], list[_Story]] = defaultdict(list)
     for said, post, topic in found:
-        rarest = sorted(said, key=lambda term: (frequency[term], term))
+        rarest = sorted(sorted(said), key=frequency.__getitem__)
         rarest = rarest[: min(_MAX_LOOKUPS, len(said) - math.ceil(_NEARLY_ALL * len(said)) + 1)]
         near = (story for term in rarest for story in having[topic, term])
         same = next((s for s in near if len(said) * 2 >= len(s.terms) and _covers(s.terms, said)), None)
@@ -194,7 +194,7 @@ def _merit(story: _Story, text: str, position: int, word_count: int) -> float:
         merit *= 3
     if text.endswith("…"):
         merit *= 0.8
-    if 2 * sum(map(str.isupper, text)) > sum(map(str.isalpha, text)):
+    if 2 * sum(map(str.isupper, text.split())) > word_count:
         merit *= 0.6
     if word_count < _FEW:
         merit *= 0.3
