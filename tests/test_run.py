@@ -69,7 +69,7 @@ def test_a_timer_s_run_before_the_first_slot_leaves_no_trace(world: World, job: 
     assert by_timer(world, job) == 0
     assert world.store.runs() == []
     assert world.said == []
-    assert not world.home.locks.exists()
+    assert not locks.job(world.home.locks, job).exists()
 
 
 def test_a_doubled_start_does_nothing(world: World, job: int) -> None:

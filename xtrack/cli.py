@@ -45,7 +45,11 @@ class _Command(click.Command):
         if system and os.getuid() != 0:
             raise Refused("jobs of the whole system are root's", f"sudo xtrack {ctx.info_name} …")
         ctx.obj = ctx.obj or _context(system)
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read has enough, which is no failure; click would make it one.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _context(system: bool) -> Context:
@@ -73,9 +77,10 @@ def _json_option(function: _F) -> _F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(function)
 
 
-_job = click.argument("job_id", metavar="JOB", type=click.IntRange(min=1))
-_any_job = click.argument("job_id", metavar="[JOB]", type=click.IntRange(min=1), required=False)
-_limit = click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+_NUMBER = click.IntRange(1, 2**63 - 1)
+_job = click.argument("job_id", metavar="JOB", type=_NUMBER)
+_any_job = click.argument("job_id", metavar="[JOB]", type=_NUMBER, required=False)
+_limit = click.option("--limit", type=_NUMBER, default=50, show_default=True, help="At most so many.")
 
 
 def _schedule_options(required: bool) -> Callable[[_F], _F]:
@@ -306,7 +311,7 @@ def list_summaries(context: Context, job_id: int | None, limit: int, as_json: bo
 
 
 @cli.command(epilog="Example: xtrack show-summary 1")
-@click.argument("summary_id", metavar="SUMMARY", type=click.IntRange(min=1))
+@click.argument("summary_id", metavar="SUMMARY", type=_NUMBER)
 @_json_option
 @click.pass_obj
 def show_summary(context: Context, summary_id: int, as_json: bool) -> None:
@@ -323,7 +328,7 @@ def show_summary(context: Context, summary_id: int, as_json: bool) -> None:
 
 @cli.command(epilog="Example: xtrack logs 1 --lines 20")
 @_job
-@click.option("--lines", type=click.IntRange(min=1), default=100, show_default=True, help="The last so many lines.")
+@click.option("--lines", type=_NUMBER, default=100, show_default=True, help="The last so many lines.")
 @click.pass_obj
 def logs(context: Context, job_id: int, lines: int) -> None:
     """What a job's runs have logged."""
@@ -389,8 +394,6 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         _say("xtrack: stopped")
         sys.exit(_INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         if os.environ.get("XTRACK_DEBUG"):
             raise

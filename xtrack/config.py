@@ -134,7 +134,7 @@ def make_data_folder(home: Home, owner: pwd.struct_passwd | None = None) -> None
     (https://www.sqlite.org/wal.html).
     """
     try:
-        if not home.data.exists():
+        if not home.data.is_dir():
             home.data.mkdir(mode=0o700, parents=True)
             if owner:
                 os.chown(home.data, owner.pw_uid, owner.pw_gid)

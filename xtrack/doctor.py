@@ -1,8 +1,10 @@
 """What is wrong here and what to type."""
 
+import os
 from collections.abc import Iterator
 
 from xtrack import jobs
+from xtrack.config import settings
 from xtrack.context import Context
 from xtrack.errors import NotFound, XTrackError
 from xtrack.scheduler import Check
@@ -14,6 +16,7 @@ def examine(context: Context) -> list[Check]:
 
 
 def _checks(context: Context) -> Iterator[Check]:
+    yield _config(context)
     try:
         all_jobs = context.jobs()
     except NotFound as error:
@@ -30,6 +33,14 @@ def _checks(context: Context) -> Iterator[Check]:
     if found[0].ok:
         yield _drift(context)
         yield from _slots(context)
+
+
+def _config(context: Context) -> Check:
+    try:
+        settings(context.home, os.environ)
+    except XTrackError as error:
+        return Check("config", False, str(error), error.hint)
+    return Check("config", True, f"{context.home.config}")
 
 
 def _database(context: Context) -> Check:

@@ -197,10 +197,11 @@ def _as_it_is(context: Context, run: Run) -> Run:
 
 
 def _overdue(context: Context, job: Job, now: datetime) -> ledger.Due | None:
-    """The job's open slot when no attempt has been made at it, and a timer would have by now."""
-    due = ledger.due(job, now, context.zone)
-    if due is None or due.slot > now - 2 * ledger.tolerance(job):
+    """The slot that a timer would have tried by now, and nobody has tried, nor a newer one."""
+    newest = ledger.due(job, now, context.zone)
+    due = ledger.due(job, now - 2 * ledger.tolerance(job), context.zone)
+    if newest is None or due is None or context.store.running_run(job.id):
         return None
-    if context.store.attempts(job.id, due.slot).count or context.store.running_run(job.id):
+    if any(context.store.attempts(job.id, open_slot).count for open_slot in (newest.slot, due.slot)):
         return None
     return due

@@ -14,7 +14,7 @@ from xtrack.context import Context
 from xtrack.errors import GaveUp, NotFound, Temporary, XTrackError
 from xtrack.models import Digest, Feed, Job, Post, Run
 from xtrack.sources import open_source
-from xtrack.store import RunGone
+from xtrack.store import RunGone, source_changed
 
 _UNIT_SECONDS = 15 * 60
 _QUIET = Digest(method="none", headline="Nothing new", lines=(), omitted=0)
@@ -35,14 +35,23 @@ def run_job(context: Context, job_id: int, by_timer: bool) -> int:
             return 0
         run = _start(context, job_id, due)
         try:
-            _work(context, run)
-        except RunGone:
+            return _attempt(context, run)
+        except (RunGone, NotFound):
             context.say(f"run {run.id}: job {job_id} was deleted meanwhile")
-        except XTrackError as error:
-            return _fail(context, run, error)
-        except Exception as error:
-            _fail(context, run, XTrackError(f"a bug: {type(error).__name__}: {error}"))
-            raise
+            return 0
+
+
+def _attempt(context: Context, run: Run) -> int:
+    """Work, and record how it failed if it did; gives the exit code."""
+    try:
+        _work(context, run)
+    except (RunGone, NotFound):
+        raise
+    except XTrackError as error:
+        return _fail(context, run, error)
+    except Exception as error:
+        _fail(context, run, XTrackError(f"a bug: {type(error).__name__}: {error}"))
+        raise
     return 0
 
 
@@ -55,7 +64,10 @@ def _slot_to_try(context: Context, job_id: int) -> ledger.Due | None:
     now = context.clock()
     due = ledger.due(job, now, context.zone, ledger.tolerance(job))
     if due and ledger.is_to_be_tried(context.store.attempts(job_id, due.slot), now):
-        return due
+        tried = context.store.slots_tried(
+            job_id, max(job.closed_slot or job.schedule_since, job.schedule_since), due.slot
+        )
+        return replace(due, missed=max(0, due.missed - tried))
     return None
 
 
@@ -65,12 +77,21 @@ def _job_locked(context: Context, job_id: int, by_timer: bool) -> Iterator[None]
     if by_timer:
         with locks.waited_for([lock], _extend_timeout):
             yield
+            _leave_no_lock(context, job_id)
         return
     context.job(job_id)
     with locks.held(lock) as ours:
         if not ours:
             raise Temporary(f"a run of job {job_id} is going on", f"xtrack list-runs {job_id}")
         yield
+
+
+def _leave_no_lock(context: Context, job_id: int) -> None:
+    """Waiting for the lock of a job that was deleted meanwhile has made its file anew."""
+    try:
+        context.job(job_id)
+    except NotFound:
+        locks.job(context.home.locks, job_id).unlink(missing_ok=True)
 
 
 def _extend_timeout(_: float) -> None:
@@ -132,7 +153,7 @@ def _work(context: Context, run: Run) -> None:
         digest = _summarise(posts, job)
         slot = run.slot or _overdue_slot(context, job)
         summary_id = context.store.finish_run(run, digest, len(posts), seen, slot, context.clock())
-    following = ledger.next_run(job, context.clock(), context.zone)
+    following = ledger.next_run(job, max(context.clock(), slot or run.started_at), context.zone)
     then = f"next run {context.local(following)}" if following else "paused"
     context.say(f"run {run.id}: summary {summary_id}: {digest.headline}; {then}")
 
@@ -143,7 +164,7 @@ def _fetch(context: Context, run: Run, feed: Feed) -> None:
     with locks.waited_for([locks.feed(context.home.locks, feed.id)], _extend_timeout):
         now = context.store.feed(feed.id)
         if now is None:
-            raise RunGone(f"feed {feed.id} was taken away")
+            raise source_changed()
         for page in open_source(now.kind, now.spec).read(now.cursor, context.clock()):
             added += context.store.add_page(run.id, now.id, page)
     context.say(f"run {run.id}: {feed.spec}: {_posts(added)} fetched")
@@ -200,6 +221,10 @@ def run_due(context: Context) -> int:
     Where the system's scheduler starts them, this does not wait for them, and has itself called again while anything
     waits: an open slot of an active job, also one that is being run or not yet to be tried, or a running run.
     """
+    for run in context.store.running_runs():
+        with locks.held(locks.job(context.home.locks, run.job_id)) as ours:
+            if ours:
+                _close_died_run(context, run.job_id)
     now = context.clock()
     waiting = [(job.id, due.slot) for job in context.jobs() if (due := ledger.due(job, now, context.zone))]
     ready = [job for job, slot in waiting if ledger.is_to_be_tried(context.store.attempts(job, slot), now)]
@@ -226,7 +251,7 @@ def _run_children(context: Context, job_ids: Sequence[int]) -> int:
 
 def _run_child(job_id: int) -> int:
     """One job in a process of its own, ended when it takes longer than a unit may; gives its exit code."""
-    command = [sys.executable, "-m", "xtrack", "run-job", str(job_id)]
+    command = [sys.executable, "-P", "-m", "xtrack", "run-job", str(job_id)]
     try:
         done = subprocess.run(
             command, env={**os.environ, "XTRACK_TRIGGER": "timer"}, timeout=_UNIT_SECONDS, check=False

@@ -20,7 +20,7 @@ def m001_jobs_and_digests(db: Database) -> None:
             unsettled INTEGER NOT NULL)""",
         "CREATE INDEX jobs_unsettled ON jobs(id) WHERE unsettled = 1",
         """CREATE TABLE feeds (
-            id INTEGER PRIMARY KEY, kind TEXT NOT NULL, spec TEXT NOT NULL, cursor TEXT,
+            id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, spec TEXT NOT NULL, cursor TEXT,
             UNIQUE (kind, spec))""",
         """CREATE TABLE job_feeds (
             job_id INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,

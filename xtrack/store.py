@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from xtrack import locks
 from xtrack.errors import BadData, Misconfigured, NotFound, Temporary, XTrackError
 from xtrack.models import Attempts, Digest, Feed, Job, Line, Original, Page, Post, Run, Summary, Trigger
 
@@ -156,9 +157,11 @@ class Store:
     def _migrate(self) -> None:
         from xtrack.schema import migrate
 
-        if self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            self._db.execute("PRAGMA journal_mode = WAL")
-        migrate(self._db)
+        # The switch to WAL does not wait for others as transactions do, so one process at a time comes here.
+        with locks.waited_for([self.path.parent / "locks" / "schema"], lambda _: None):
+            if self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                self._db.execute("PRAGMA journal_mode = WAL")
+            migrate(self._db)
 
     def __enter__(self) -> Self:
         return self
@@ -251,10 +254,21 @@ class Store:
         """Delete a job with its runs and summaries, and what only it read. Raises NotFound when there is none."""
         with self._write() as db:
             feeds = db.execute("SELECT feed_id FROM job_feeds WHERE job_id = ?", [job_id]).fetchall()
+            cited = db.execute(
+                """SELECT DISTINCT post_id FROM summaries JOIN summary_posts ON summary_id = summaries.id
+                WHERE job_id = ?""",
+                [job_id],
+            ).fetchall()
             if db.execute("DELETE FROM jobs WHERE id = ?", [job_id]).rowcount == 0:
                 raise _no_job(job_id)
             for row in feeds:
                 self._drop_feed_if_unused(db, row["feed_id"])
+            db.executemany(
+                """DELETE FROM posts WHERE id = ?
+                AND NOT EXISTS (SELECT 1 FROM arrivals WHERE post_id = posts.id)
+                AND NOT EXISTS (SELECT 1 FROM summary_posts WHERE post_id = posts.id)""",
+                [[row["post_id"]] for row in cited],
+            )
 
     def job(self, job_id: int, horizon: datetime) -> Job:
         """One job; closed slots after `horizon` are not looked at. Raises NotFound."""
@@ -301,6 +315,8 @@ class Store:
         A post that is there already, an edited one, takes the newer text, but none that knows less of its original.
         """
         with self._write(run_id) as db:
+            if not db.execute("SELECT 1 FROM feeds WHERE id = ?", [feed_id]).fetchone():
+                raise source_changed()
             db.executemany(
                 """INSERT INTO posts (id, author, author_name, created_at, kind, text, url, lang, original) VALUES
                 (:id, :author, :author_name, :created_at, :kind, :text, :url, :lang, :original)
@@ -366,6 +382,15 @@ class Store:
         rows = self._all("SELECT * FROM runs WHERE job_id = ? AND state = 'running'", [job_id])
         return _run(rows[0]) if rows else None
 
+    def running_runs(self) -> list[Run]:
+        """All runs that say that they are running."""
+        return [_run(row) for row in self._all("SELECT * FROM runs WHERE state = 'running'")]
+
+    def slots_tried(self, job_id: int, after: datetime, before: datetime) -> int:
+        """How many slots strictly between two instants have had an attempt."""
+        sql = "SELECT count(DISTINCT slot) FROM runs WHERE job_id = ? AND slot > ? AND slot < ?"
+        return int(self._all(sql, [job_id, _stamp(after), _stamp(before)])[0][0])
+
     def is_any_running(self) -> bool:
         """Whether any run says that it is running."""
         return bool(self._all("SELECT 1 FROM runs WHERE state = 'running' LIMIT 1"))
@@ -409,6 +434,12 @@ class Store:
         `seen` maps feed ids to arrivals. Gives the summary's number.
         """
         with self._write(run.id) as db:
+            moved = db.executemany(
+                "UPDATE job_feeds SET seen = ? WHERE job_id = ? AND feed_id = ?",
+                [(arrival, run.job_id, feed_id) for feed_id, arrival in seen.items()],
+            ).rowcount
+            if moved < len(seen):
+                raise source_changed()
             cursor = db.execute(
                 """INSERT INTO summaries (job_id, run_id, created_at, post_count, method, headline, lines, omitted)
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
@@ -427,10 +458,6 @@ class Store:
             db.executemany(
                 "INSERT INTO summary_posts (summary_id, post_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
                 [(summary_id, post_id) for line in digest.lines for post_id in line.post_ids],
-            )
-            db.executemany(
-                "UPDATE job_feeds SET seen = ? WHERE job_id = ? AND feed_id = ?",
-                [(arrival, run.job_id, feed_id) for feed_id, arrival in seen.items()],
             )
             db.execute(
                 """UPDATE runs SET state = 'done', finished_at = ?, exit_code = 0, new_posts = ?, slot = ?, closed = ?,
@@ -470,6 +497,11 @@ class Store:
             return [_summary(row) for row in self._all("SELECT * FROM summaries ORDER BY id DESC LIMIT ?", [limit])]
         sql = "SELECT * FROM summaries WHERE job_id = ? ORDER BY id DESC LIMIT ?"
         return [_summary(row) for row in self._all(sql, [job_id, limit])]
+
+
+def source_changed() -> Temporary:
+    """What a run ends with when its job was given another source meanwhile: its next try reads that one."""
+    return Temporary("the job was given another source meanwhile")
 
 
 def _no_job(job_id: int) -> NotFound:

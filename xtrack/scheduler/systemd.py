@@ -35,15 +35,17 @@ def quoted(word: str) -> str:
 def on_calendar(job: Job) -> str:
     """The job's slots as a calendar event, systemd.time(7)."""
     cal = slots.calendar(job.frequency, job.at)
-    return f"*-*-* {_repeated(cal.hours)}:{_repeated(cal.minutes)}:00"
+    # Not 02/6: from such a base systemd 252 names other hours after a change of the clock.
+    hours = "*" if len(cal.hours) == 24 else ",".join(f"{hour:02}" for hour in cal.hours)
+    return f"*-*-* {hours}:{_minutes(cal)}:00"
 
 
-def _repeated(values: Sequence[int]) -> str:
-    """Evenly spaced values that fill the day or the hour: one, all, or the first and the step."""
-    if len(values) == 1:
-        return f"{values[0]:02}"
-    step = values[1] - values[0]
-    return "*" if step == 1 else f"{values[0]:02}/{step}"
+def _minutes(cal: slots.Calendar) -> str:
+    """One minute, all, or the first and the step."""
+    if len(cal.minutes) == 1:
+        return f"{cal.minutes[0]:02}"
+    step = cal.minutes[1] - cal.minutes[0]
+    return "*" if step == 1 else f"{cal.minutes[0]:02}/{step}"
 
 
 def executable() -> Path:
@@ -139,7 +141,7 @@ class Systemd:
         told = {"XTRACK_SCHEDULER": home.scheduler, "XTRACK_CONFIG": home.config, "XTRACK_DATA": home.data}
         values = {
             "prefix": self._prefix,
-            "home": home.data,
+            "home": quoted(str(home.data)),
             "system": home.is_system,
             "user": SERVICE_USER,
             "executable": quoted(str(executable())),
@@ -163,7 +165,7 @@ class Systemd:
             "systemd/job.timer.j2",
             unit=self.timer(job.id),
             description=f"XTrack job {job.id}, {job.frequency}",
-            home=self._home.data,
+            home=quoted(str(self._home.data)),
             calendar=on_calendar(job),
         )
 
@@ -178,7 +180,7 @@ class Systemd:
         """The state of these units."""
         names = list(names)
         texts = {name: text for name in names if (text := _read(self._folder / name)) is not None}
-        files = {name: text for name, text in texts.items() if f"{_MARK}{self._home.data}\n" in text}
+        files = {name: text for name, text in texts.items() if f"{_MARK}{quoted(str(self._home.data))}\n" in text}
         return Actual(files, frozenset(texts.keys() - files.keys()), self._live(n for n in files if self._job_id(n)))
 
     def _live(self, timers: Iterable[str]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Protocol, cast
 
-from xtrack.errors import Misconfigured
+from xtrack.errors import BadData, Misconfigured
 from xtrack.models import Page
 
 
@@ -41,7 +41,11 @@ def _kind(name: str) -> Kind:
 
 
 def resolve(argument: str) -> tuple[str, str]:
-    """The kind and canonical spec for a `--source` argument. Raises Misconfigured when no kind takes it."""
+    """The kind and canonical spec for a `--source` argument. Raises Misconfigured when no kind takes it, BadData for an
+    unprintable one.
+    """
+    if not argument.isprintable():
+        raise BadData(f"a source's name holds characters that cannot be printed: {argument!r}", "rename it")
     for module in pkgutil.iter_modules(__path__):
         if not module.name.startswith("_"):
             spec = _kind(module.name).claim(argument)
