@@ -15,7 +15,7 @@ LOWEST := build/lowest
 CODE := xtrack templates tests $(wildcard bench)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-lowest lint dist clean
+.PHONY: help demo test test-slow test-lowest lint dist clean anew
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -47,8 +47,8 @@ clean: ## remove all that make has made
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find $(CODE) -name __pycache__ -prune -exec rm -r {} +
 
-# An interpreter that is gone is a dangling link here, and makes .venv anew.
-$(VENV_PYTHON):
+# Anew where its interpreter is gone, after an upgrade of the system say.
+.venv/pyvenv.cfg: $(shell [ -x $(VENV_PYTHON) ] || echo anew)
 	@for python in $(PYTHON); do \
 		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
 		python=; \
@@ -67,17 +67,17 @@ $(VENV_PYTHON):
 	echo "Making .venv with $$python ($$version) …"; \
 	$$python -m venv --clear .venv
 
-.venv/installed: setup.cfg pyproject.toml $(VENV_PYTHON)
+.venv/installed: setup.cfg pyproject.toml .venv/pyvenv.cfg
 	@echo 'Installing XTrack into .venv …'
 	@$(VENV_PYTHON) $(PIP_INSTALL) --editable .
 	@touch $@
 
-.venv/installed-dev: setup.cfg pyproject.toml $(VENV_PYTHON)
+.venv/installed-dev: setup.cfg pyproject.toml .venv/pyvenv.cfg
 	@echo 'Installing XTrack and what its tests need into .venv …'
 	@$(VENV_PYTHON) $(PIP_INSTALL) --editable '.[dev]'
 	@touch .venv/installed $@
 
-$(LOWEST)/installed: setup.cfg pyproject.toml $(VENV_PYTHON)
+$(LOWEST)/installed: setup.cfg pyproject.toml .venv/pyvenv.cfg
 	@echo 'Installing XTrack with its oldest dependencies into $(LOWEST) …'
 	@$(VENV_PYTHON) -m venv --clear $(LOWEST)
 	@sed -n 's/^    \([a-z0-9-]*\)>=\([0-9.]*\)$$/\1==\2/p' setup.cfg >$(LOWEST)/constraints.txt

@@ -76,7 +76,7 @@ def _post(minute: int) -> Post:
         return _made(minute, "post", story["by"], _filled(story["text"], minute), story.get("lang", "en"))
     shown = _post(earlier)
     if role == "reminder":
-        return _made(minute, "post", shown.author, _town()["again"][shown.lang] + shown.text, shown.lang)
+        return _made(minute, "post", shown.author, shown.text + _town()["again"][shown.lang], shown.lang)
     if role == "reply":
         return _made(minute, "reply", shown.author, _filled(_story(earlier)["then"], earlier), shown.lang)
     remarks = [remark for remark in _town()["remarks"] if remark["by"] != shown.author]
