@@ -40,8 +40,9 @@ lint: .venv/installed-dev ## ruff, and mypy --strict on the package as installed
 	cd build/installed && ../../$(VENV_PYTHON) -m mypy --strict --cache-dir ../../.mypy_cache --package xtrack
 
 dist: .venv/installed-dev ## the sdist and the wheel, in dist
-	@rm -rf dist
-	@$(VENV_PYTHON) -m build --no-isolation
+	@rm -rf dist && mkdir -p build
+	@$(VENV_PYTHON) -m build --no-isolation >build/dist.log 2>&1 || { cat build/dist.log >&2; exit 1; }
+	@ls dist/*
 
 clean: ## remove all that make has made
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

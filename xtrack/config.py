@@ -79,7 +79,7 @@ def _usual_scheduler() -> str:
 
 
 def _default_places(scheduler: str, environ: Mapping[str, str]) -> tuple[Path, Path]:
-    if os.getuid() == 0 and scheduler != "systemd-user":
+    if scheduler == "systemd-system" or (os.getuid() == 0 and scheduler != "systemd-user"):
         return Path("/etc/xtrack/config.toml"), Path("/var/lib/xtrack")
     own = Path(environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
     config = Path(environ.get("XDG_CONFIG_HOME") or own / ".config")
@@ -98,9 +98,9 @@ def settings(home: Home, environ: Mapping[str, str]) -> Settings:
     try:
         if home.keeps_config_apart:
             with as_root():
-                text = path.read_text()
+                text = path.read_text(encoding="utf-8")
         else:
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Settings()
     except (OSError, UnicodeDecodeError) as error:

@@ -174,7 +174,7 @@ def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:
     """What became of these jobs."""
     now = context.clock()
     last = {job_id: _as_it_is(context, run) for job_id, run in context.store.last_runs().items()}
-    overdue = {job.id: due.slot for job in jobs if (due := _overdue(context, job, now))}
+    overdue = {job.id: slot for job in jobs if (slot := _overdue(context, job, now))}
     results = context.backend.results(list(overdue)) if overdue else {}
     return [
         Status(
@@ -196,12 +196,12 @@ def _as_it_is(context: Context, run: Run) -> Run:
     return run
 
 
-def _overdue(context: Context, job: Job, now: datetime) -> ledger.Due | None:
+def _overdue(context: Context, job: Job, now: datetime) -> datetime | None:
     """The slot that a timer would have tried by now, and nobody has tried, nor a newer one."""
     newest = ledger.due(job, now, context.zone)
     due = ledger.due(job, now - 2 * ledger.tolerance(job), context.zone)
     if newest is None or due is None or context.store.running_run(job.id):
         return None
-    if any(context.store.attempts(job.id, open_slot).count for open_slot in (newest.slot, due.slot)):
+    if any(context.store.attempts(job.id, slot).count for slot in (newest, due)):
         return None
     return due

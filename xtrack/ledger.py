@@ -4,7 +4,6 @@ Slots have no table. The due slot is the latest one <= now that is later than th
 closed slot; slots before it are missed, counted on the run that catches up.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from xtrack import slots
@@ -12,14 +11,6 @@ from xtrack.models import Attempts, Job
 
 _CLOCK_WAS_WRONG = timedelta(hours=6)
 _AS_GOOD_AS_COME = timedelta(minutes=1)
-
-
-@dataclass(frozen=True)
-class Due:
-    """The slot that is due, and how many before it were missed."""
-
-    slot: datetime
-    missed: int
 
 
 def horizon(now: datetime) -> datetime:
@@ -33,17 +24,24 @@ def tolerance(job: Job) -> timedelta:
     return timedelta(seconds=5 if period < timedelta(minutes=5) else 60)
 
 
-def due(job: Job, now: datetime, zone: tzinfo, early: timedelta = timedelta(0)) -> Due | None:
+def _done(job: Job, now: datetime) -> datetime | None:
+    """Up to when nothing is owed; None when all that is known of it comes from a clock that was wrong."""
+    known = (job.schedule_since, job.closed_slot)
+    return max((moment for moment in known if moment and moment <= horizon(now)), default=None)
+
+
+def due(job: Job, now: datetime, zone: tzinfo, early: timedelta = timedelta(0)) -> datetime | None:
     """The job's open slot at now + early, or None. A paused job has none."""
     if job.paused:
         return None
-    cal = slots.calendar(job.frequency, job.at)
-    slot = slots.latest(cal, now + early, zone)
-    known = [moment for moment in (job.schedule_since, job.closed_slot) if moment and moment <= horizon(now)]
-    if not known:
-        return Due(slot, 0)
-    done = max(known)
-    return Due(slot, slots.count(cal, done, slot, zone)) if slot > done else None
+    slot, done = slots.latest(slots.calendar(job.frequency, job.at), now + early, zone), _done(job, now)
+    return slot if done is None or slot > done else None
+
+
+def missed(job: Job, slot: datetime, now: datetime, zone: tzinfo) -> int:
+    """How many slots before the open one are not closed."""
+    done = _done(job, now)
+    return slots.count(slots.calendar(job.frequency, job.at), done, slot, zone) if done else 0
 
 
 def is_to_be_tried(attempts: Attempts, now: datetime) -> bool:

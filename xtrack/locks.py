@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from xtrack.errors import Misconfigured, Temporary
+
 _POLL_SECONDS = 0.5
 Waiting = Callable[[float], None]
 
 
 def _take(path: Path) -> int | None:
     """Lock a file, made where missing; None when somebody has it."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = _open(path)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -26,6 +27,17 @@ def _take(path: Path) -> int | None:
             if path.stat().st_ino == os.fstat(fd).st_ino:
                 return fd
         os.close(fd)
+
+
+def _open(path: Path) -> int:
+    """Raises Misconfigured when we may not, Temporary when the disk is full or the like."""
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except PermissionError as error:
+        raise Misconfigured(f"a lock cannot be made: {error}", f"ls -la {path.parent.parent}") from error
+    except OSError as error:
+        raise Temporary(f"a lock cannot be made: {error}", f"df -h {path.parent.parent}") from error
 
 
 def is_held(path: Path) -> bool:

@@ -12,7 +12,7 @@ from xtrack import ledger, locks
 from xtrack.config import settings
 from xtrack.context import Context
 from xtrack.errors import GaveUp, NotFound, Temporary, XTrackError
-from xtrack.models import Digest, Feed, Job, Post, Run
+from xtrack.models import Digest, Feed, Job, Post, Run, Trigger
 from xtrack.sources import open_source
 from xtrack.store import RunGone, source_changed
 
@@ -30,13 +30,13 @@ def run_job(context: Context, job_id: int, by_timer: bool) -> int:
         return 0
     with _job_locked(context, job_id, by_timer):
         _close_died_run(context, job_id)
-        due = _slot_to_try(context, job_id) if by_timer else None
-        if by_timer and due is None:
+        slot = _slot_to_try(context, job_id) if by_timer else None
+        if by_timer and slot is None:
             return 0
-        run = _start(context, job_id, due)
+        run = _start(context, job_id, slot)
         try:
             return _attempt(context, run)
-        except (RunGone, NotFound):
+        except RunGone:
             context.say(f"run {run.id}: job {job_id} was deleted meanwhile")
             return 0
 
@@ -45,7 +45,7 @@ def _attempt(context: Context, run: Run) -> int:
     """Work, and record how it failed if it did; gives the exit code."""
     try:
         _work(context, run)
-    except (RunGone, NotFound):
+    except RunGone:
         raise
     except XTrackError as error:
         return _fail(context, run, error)
@@ -55,20 +55,15 @@ def _attempt(context: Context, run: Run) -> int:
     return 0
 
 
-def _slot_to_try(context: Context, job_id: int) -> ledger.Due | None:
+def _slot_to_try(context: Context, job_id: int) -> datetime | None:
     """The slot that a timer's start is for, None when there is nothing to do now."""
     try:
         job = context.job(job_id)
     except NotFound:
         return None
     now = context.clock()
-    due = ledger.due(job, now, context.zone, ledger.tolerance(job))
-    if due and ledger.is_to_be_tried(context.store.attempts(job_id, due.slot), now):
-        tried = context.store.slots_tried(
-            job_id, max(job.closed_slot or job.schedule_since, job.schedule_since), due.slot
-        )
-        return replace(due, missed=max(0, due.missed - tried))
-    return None
+    slot = ledger.due(job, now, context.zone, ledger.tolerance(job))
+    return slot if slot and ledger.is_to_be_tried(context.store.attempts(job_id, slot), now) else None
 
 
 @contextmanager
@@ -124,23 +119,38 @@ def _next_try(context: Context, run: Run, since: datetime) -> datetime | None:
         return None
     before = context.store.attempts(run.job_id, run.slot)
     attempts = replace(before, count=before.count + 1, first=before.first or run.started_at)
-    return ledger.retry_at(context.job(run.job_id), attempts, since)
+    return ledger.retry_at(_job_of(context, run), attempts, since)
 
 
-def _start(context: Context, job_id: int, due: ledger.Due | None) -> Run:
+def _job_of(context: Context, run: Run) -> Job:
+    """The run's job as it is now. Raises RunGone when it was deleted."""
+    try:
+        return context.job(run.job_id)
+    except NotFound as error:
+        raise RunGone(f"run {run.id} was taken away") from error
+
+
+def _start(context: Context, job_id: int, slot: datetime | None) -> Run:
     """Write the running row, before anything is fetched."""
-    slot, missed = (due.slot, due.missed) if due else (None, 0)
-    run = context.store.start_run(
-        job_id, "timer" if due else "manual", slot, missed, context.clock(), os.environ.get("INVOCATION_ID", "")
-    )
+    trigger: Trigger = "timer" if slot else "manual"
+    missed = _missed(context, job_id, slot) if slot else 0
+    invocation_id = os.environ.get("INVOCATION_ID", "")
+    run = context.store.start_run(job_id, trigger, slot, missed, context.clock(), invocation_id)
     what = f"slot {context.local(slot)}" if slot else "by hand"
     context.say(f"run {run.id}: job {job_id}, {what}" + (f", {missed} missed before it" if missed else ""))
     return run
 
 
+def _missed(context: Context, job_id: int, slot: datetime) -> int:
+    """How many slots before this one had no attempt."""
+    job = context.job(job_id)
+    tried = context.store.slots_tried(job_id, max(job.closed_slot or job.schedule_since, job.schedule_since), slot)
+    return max(0, ledger.missed(job, slot, context.clock(), context.zone) - tried)
+
+
 def _work(context: Context, run: Run) -> None:
     """Fetch, summarise, finish."""
-    job = context.job(run.job_id)
+    job = _job_of(context, run)
     context.store.set_stage(run.id, "waiting for one of the parallel places")
     places = locks.places(context.home.locks, settings(context.home, os.environ).parallel_runs)
     with locks.waited_for(places, _extend_timeout):
@@ -151,7 +161,8 @@ def _work(context: Context, run: Run) -> None:
         context.store.set_stage(run.id, "summarising")
         posts, seen = _new_posts(context, run, job, feeds)
         digest = _summarise(posts, job)
-        slot = run.slot or _overdue_slot(context, job)
+        # A run by hand closes the slot that has come and nobody has done.
+        slot = run.slot or ledger.due(job, context.clock(), context.zone)
         summary_id = context.store.finish_run(run, digest, len(posts), seen, slot, context.clock())
     following = ledger.next_run(job, max(context.clock(), slot or run.started_at), context.zone)
     then = f"next run {context.local(following)}" if following else "paused"
@@ -191,12 +202,6 @@ def _summarise(posts: Sequence[Post], job: Job) -> Digest:
     return Extractive().summarize(posts, job.topics)
 
 
-def _overdue_slot(context: Context, job: Job) -> datetime | None:
-    """The slot that a run by hand closes because it has come and nobody has done it."""
-    due = ledger.due(job, context.clock(), context.zone)
-    return due.slot if due else None
-
-
 def _fail(context: Context, run: Run, error: XTrackError) -> int:
     """Record and log a failed run; gives its exit code."""
     now = context.clock()
@@ -226,7 +231,7 @@ def run_due(context: Context) -> int:
             if ours:
                 _close_died_run(context, run.job_id)
     now = context.clock()
-    waiting = [(job.id, due.slot) for job in context.jobs() if (due := ledger.due(job, now, context.zone))]
+    waiting = [(job.id, slot) for job in context.jobs() if (slot := ledger.due(job, now, context.zone))]
     ready = [job for job, slot in waiting if ledger.is_to_be_tried(context.store.attempts(job, slot), now)]
     if context.home.scheduler == "none":
         return _run_children(context, ready)

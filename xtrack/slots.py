@@ -8,12 +8,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from itertools import count as count_up
 
 from xtrack.errors import UsageError
 
 _HOURS = {"hourly": 1, "every_6_hours": 6, "every_12_hours": 12, "daily": 24}
 _MINUTES = tuple(n for n in range(1, 60) if 60 % n == 0)
-_AN_HOUR = timedelta(hours=1)
+_SIX_HOURS = timedelta(hours=6)
+# No clock is put on or back by more at once.
+_CHANGE = timedelta(hours=3)
 
 ALLOWED = ", ".join([*_HOURS, *(f"{n}min" for n in _MINUTES)])
 
@@ -25,9 +28,6 @@ class Calendar:
     hours: tuple[int, ...]
     minutes: tuple[int, ...]
     period: timedelta
-
-    def times(self) -> list[time]:
-        return [time(hour, minute) for hour in self.hours for minute in self.minutes]
 
 
 def canonical(frequency: str) -> str:
@@ -73,27 +73,29 @@ def _instant(local: datetime, zone: tzinfo) -> datetime | None:
 
 
 def _backward(cal: Calendar, until: datetime, zone: tzinfo) -> Iterator[datetime]:
-    """Slots <= until, latest first. A day more on either side covers zones that change at midnight."""
-    times = cal.times()[::-1]
-    day = until.astimezone(zone).date() + timedelta(days=1)
-    while True:
-        for at in times:
-            slot = _instant(datetime.combine(day, at), zone)
-            if slot is not None and slot <= until:
-                yield slot
-        day -= timedelta(days=1)
+    """Slots <= until, latest first."""
+    start = until.astimezone(zone).replace(tzinfo=None) + _CHANGE
+    for day in count_up(0):
+        date = start.date() - timedelta(days=day)
+        for hour in reversed(cal.hours):
+            if day or hour <= start.hour:
+                for minute in reversed(cal.minutes):
+                    slot = _instant(datetime.combine(date, time(hour, minute)), zone)
+                    if slot is not None and slot <= until:
+                        yield slot
 
 
 def _forward(cal: Calendar, after: datetime, zone: tzinfo) -> Iterator[datetime]:
     """Slots > after, earliest first."""
-    times = cal.times()
-    day = after.astimezone(zone).date() - timedelta(days=1)
-    while True:
-        for at in times:
-            slot = _instant(datetime.combine(day, at), zone)
-            if slot is not None and slot > after:
-                yield slot
-        day += timedelta(days=1)
+    start = after.astimezone(zone).replace(tzinfo=None) - _CHANGE
+    for day in count_up(0):
+        date = start.date() + timedelta(days=day)
+        for hour in cal.hours:
+            if day or hour >= start.hour:
+                for minute in cal.minutes:
+                    slot = _instant(datetime.combine(date, time(hour, minute)), zone)
+                    if slot is not None and slot > after:
+                        yield slot
 
 
 def latest(cal: Calendar, until: datetime, zone: tzinfo) -> datetime:
@@ -125,4 +127,4 @@ def retry_at(cal: Calendar, first: datetime, attempts: int, since: datetime) -> 
     if cal.period < timedelta(minutes=15):
         return None
     at = since + timedelta(minutes=5) * 2 ** (attempts - 1)
-    return at if at - first <= min(cal.period / 2, 6 * _AN_HOUR) else None
+    return at if at - first <= min(cal.period / 2, _SIX_HOURS) else None
