@@ -72,28 +72,36 @@ def _instant(local: datetime, zone: tzinfo) -> datetime | None:
     return instant if instant.astimezone(zone).replace(tzinfo=None) == local else None
 
 
+def _leeway(moment: datetime, zone: tzinfo) -> timedelta:
+    """How far from a moment's own wall-clock time slots near it may lie: only where the clock is changed around it."""
+    around = ((moment + change).astimezone(zone).utcoffset() for change in (-_CHANGE, _CHANGE))
+    return timedelta(0) if len(set(around)) == 1 else _CHANGE
+
+
 def _backward(cal: Calendar, until: datetime, zone: tzinfo) -> Iterator[datetime]:
     """Slots <= until, latest first."""
-    start = until.astimezone(zone).replace(tzinfo=None) + _CHANGE
+    start = until.astimezone(zone).replace(tzinfo=None) + _leeway(until, zone)
     for day in count_up(0):
         date = start.date() - timedelta(days=day)
         for hour in reversed(cal.hours):
             if day or hour <= start.hour:
                 for minute in reversed(cal.minutes):
-                    slot = _instant(datetime.combine(date, time(hour, minute)), zone)
+                    wall = datetime.combine(date, time(hour, minute))
+                    slot = _instant(wall, zone) if wall <= start else None
                     if slot is not None and slot <= until:
                         yield slot
 
 
 def _forward(cal: Calendar, after: datetime, zone: tzinfo) -> Iterator[datetime]:
     """Slots > after, earliest first."""
-    start = after.astimezone(zone).replace(tzinfo=None) - _CHANGE
+    start = after.astimezone(zone).replace(tzinfo=None) - _leeway(after, zone)
     for day in count_up(0):
         date = start.date() + timedelta(days=day)
         for hour in cal.hours:
             if day or hour >= start.hour:
                 for minute in cal.minutes:
-                    slot = _instant(datetime.combine(date, time(hour, minute)), zone)
+                    wall = datetime.combine(date, time(hour, minute))
+                    slot = _instant(wall, zone) if wall >= start else None
                     if slot is not None and slot > after:
                         yield slot
 
