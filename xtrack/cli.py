@@ -60,7 +60,12 @@ def _context(system: bool) -> Context:
 
 
 class _Group(click.Group):
+    """Lists its commands in the order in which one needs them."""
+
     command_class = _Command
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(self.commands)
 
 
 @click.group(cls=_Group, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -227,7 +232,10 @@ def run_job(context: Context, job_id: int) -> None:
 @cli.command(epilog="Example, in crontab: */5 * * * * XTRACK_SCHEDULER=none xtrack run-due")
 @click.pass_obj
 def run_due(context: Context) -> None:
-    """Run all jobs that are due: what failed and is to be tried again, and, without a scheduler, everything."""
+    """Run the jobs that are due.
+
+    With a scheduler of the system these are the failed ones that are to be tried again, without one all.
+    """
     from xtrack.run import run_due as do_due
 
     try:
@@ -351,7 +359,7 @@ def sync(context: Context, dry_run: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def uninstall(context: Context, yes: bool) -> None:
-    """Remove every timer and unit of this home, and keep the data."""
+    """Remove all timers of this home, keep the data."""
     if not yes:
         click.confirm(
             "Remove every timer of this home? The data stay; `xtrack sync` brings the timers back.", abort=True

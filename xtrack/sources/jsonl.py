@@ -87,7 +87,7 @@ class JsonLines:
         except PermissionError:
             raise Refused(f"{path} may not be read", f"ls -l {path}") from None
         except OSError as error:
-            raise Temporary(f"{path} cannot be read: {error.strerror}") from error
+            raise Temporary(f"{path} cannot be read: {error.strerror}", f"ls -l {path.parent}") from error
 
     def _posts(self, line: bytes, number: int) -> tuple[Post, ...]:
         try:

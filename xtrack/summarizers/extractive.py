@@ -11,7 +11,7 @@ from functools import cache
 from xtrack.models import Digest, Line, Post
 from xtrack.summarizers._text import count_words, is_on, sentences, terms, words
 
-_MAX_LINES = 12
+_MAX_LINES = 8
 _MIN_LINES = 3
 _POSTS_PER_LINE = 3
 _AUTHOR_SHARE = 3
@@ -54,7 +54,7 @@ class Extractive:
     """Ranks sentences by their TF-IDF weight among all posts and takes the best that say something new."""
 
     def summarize(self, posts: Sequence[Post], topics: Sequence[str]) -> Digest:
-        """A digest of about one line for three posts, at most 12, more only where there are more topics than that."""
+        """A digest of about one line for three posts, at most 8, more only where there are more topics than that."""
         on_topic = _by_topic(posts, topics)
         count = sum(map(len, on_topic.values()))
         stories = _stories(on_topic)
@@ -210,8 +210,8 @@ def _choose(candidates: list[_Candidate], limit: int) -> list[_Candidate]:
 
     Maximal marginal relevance (Carbonell, Goldstein, 1998), without what a chosen line says already.
     """
-    several = len({one.story.lead.author for one in candidates}) > 1
-    share = max(2, limit // _AUTHOR_SHARE) if several else limit
+    authors = len({one.story.lead.author for one in candidates})
+    share = max(2, limit // min(authors or 1, _AUTHOR_SHARE))
     chosen: list[_Candidate] = []
     while pool := _open_to_choice(candidates, chosen, limit, share):
         best = max(pool, key=lambda one: (one.has_words, one.relevance - _NOVELTY * one.similarity))
