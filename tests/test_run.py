@@ -235,7 +235,7 @@ def test_a_config_that_is_wrong_fails_the_run_for_good(world: World, job: int) -
     world.home.config.write_text("parallel = 3\n")
     assert by_timer(world, job) == 78
     assert "unknown setting" in world.store.runs()[0].error
-    assert world.said[-1].startswith("  known: ")
+    assert "(known: parallel_runs)" in world.said[-1]
     assert not is_due(world, job)
 
 

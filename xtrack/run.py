@@ -210,9 +210,8 @@ def _fail(context: Context, run: Run, error: XTrackError) -> int:
     exit_code = GaveUp.exit_code if gave_up else error.exit_code
     context.store.fail_run(run, "failed", now, exit_code, str(error), next_try)
     then = f"; tried again {context.local(next_try)}" if next_try else "; given up, the next slot does it" * gave_up
-    context.say(f"run {run.id}: failed: {error}{then}")
-    if error.hint:
-        context.say(f"  {error.hint}")
+    hint = f" ({error.hint})" if error.hint else ""
+    context.say(f"run {run.id}: failed: {error}{hint}{then}")
     return exit_code
 
 

@@ -1,7 +1,6 @@
 """The only SQL: jobs, feeds, posts, runs and summaries in one SQLite file.
 
-Times are stored as fixed-width UTC text, which sorts as it should. Every write is one short BEGIN IMMEDIATE
-transaction.
+Every write is one short BEGIN IMMEDIATE transaction.
 """
 
 import json
@@ -9,13 +8,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from xtrack import locks
+from xtrack import locks, rows
 from xtrack.errors import BadData, Misconfigured, NotFound, Temporary, XTrackError
-from xtrack.models import Attempts, Digest, Feed, Job, Line, Original, Page, Post, Run, Summary, Trigger
+from xtrack.models import Attempts, Digest, Feed, Job, Page, Post, Run, Summary, Trigger
 
 SCHEMA_VERSION = 1
 FIRST_DIGEST_POSTS = 500
@@ -29,18 +28,6 @@ class RunGone(XTrackError):
     """The run's own row is gone, because its job was deleted meanwhile: nothing more is to be done."""
 
     exit_code = 0
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _moment(stamp: str | None) -> datetime | None:
-    return datetime.fromisoformat(stamp) if stamp else None
-
-
-def _known(stamp: str) -> datetime:
-    return datetime.fromisoformat(stamp)
 
 
 @contextmanager
@@ -59,83 +46,6 @@ def _explained(path: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise BadData(f"the database is damaged ({error}): {path}", "restore a backup of it") from error
         raise
-
-
-def _job(row: sqlite3.Row) -> Job:
-    return Job(
-        id=row["id"],
-        source=row["source"],
-        names=tuple(json.loads(row["names"])),
-        topics=tuple(json.loads(row["topics"])),
-        frequency=row["frequency"],
-        at=row["at"],
-        paused=bool(row["paused"]),
-        created_at=_known(row["created_at"]),
-        schedule_since=_known(row["schedule_since"]),
-        last_run=_moment(row["last_run"]),
-        closed_slot=_moment(row["closed_slot"]),
-    )
-
-
-def _job_values(job: Job) -> dict[str, Any]:
-    return {
-        **asdict(job),
-        "names": json.dumps(job.names),
-        "topics": json.dumps(job.topics),
-        "created_at": _stamp(job.created_at),
-        "schedule_since": _stamp(job.schedule_since),
-    }
-
-
-def _run(row: sqlite3.Row) -> Run:
-    return Run(
-        id=row["id"],
-        job_id=row["job_id"],
-        trigger=row["trigger"],
-        state=row["state"],
-        slot=_moment(row["slot"]),
-        started_at=_known(row["started_at"]),
-        finished_at=_moment(row["finished_at"]),
-        stage=row["stage"],
-        new_posts=row["new_posts"],
-        missed=row["missed"],
-        exit_code=row["exit_code"],
-        error=row["error"],
-        next_try=_moment(row["next_try"]),
-        invocation_id=row["invocation_id"],
-    )
-
-
-def _post(row: sqlite3.Row) -> Post:
-    return Post(
-        id=row["id"],
-        author=row["author"],
-        author_name=row["author_name"],
-        created_at=_known(row["created_at"]),
-        kind=row["kind"],
-        text=row["text"],
-        url=row["url"],
-        lang=row["lang"],
-        original=Original(**json.loads(row["original"])) if row["original"] else None,
-    )
-
-
-def _post_values(post: Post) -> dict[str, Any]:
-    values = asdict(post)
-    original = json.dumps(values["original"], ensure_ascii=False) if post.original else None
-    return {**values, "created_at": _stamp(post.created_at), "original": original}
-
-
-def _summary(row: sqlite3.Row) -> Summary:
-    lines = tuple(Line(line["text"], tuple(line["post_ids"]), line["group"]) for line in json.loads(row["lines"]))
-    return Summary(
-        id=row["id"],
-        job_id=row["job_id"],
-        run_id=row["run_id"],
-        created_at=_known(row["created_at"]),
-        post_count=row["post_count"],
-        digest=Digest(row["method"], row["headline"], lines, row["omitted"]),
-    )
 
 
 class Store:
@@ -204,7 +114,7 @@ class Store:
                 """INSERT INTO jobs
                 (source, names, topics, frequency, at, paused, created_at, schedule_since, unsettled) VALUES
                 (:source, :names, :topics, :frequency, :at, :paused, :created_at, :schedule_since, 1)""",
-                _job_values(job),
+                rows.job_values(job),
             )
             job_id = int(cursor.lastrowid or 0)
             self._set_feeds(db, job_id, feeds)
@@ -216,7 +126,7 @@ class Store:
             cursor = db.execute(
                 """UPDATE jobs SET source = :source, names = :names, topics = :topics, frequency = :frequency,
                 at = :at, paused = :paused, schedule_since = :schedule_since, unsettled = 1 WHERE id = :id""",
-                _job_values(job),
+                rows.job_values(job),
             )
             if cursor.rowcount == 0:
                 raise _no_job(job.id)
@@ -272,14 +182,14 @@ class Store:
 
     def job(self, job_id: int, horizon: datetime) -> Job:
         """One job; closed slots after `horizon` are not looked at. Raises NotFound."""
-        rows = self._all(f"{_JOB} WHERE jobs.id = :id", {"id": job_id, "horizon": _stamp(horizon)})
-        if not rows:
+        found = self._all(f"{_JOB} WHERE jobs.id = :id", {"id": job_id, "horizon": rows.stamp(horizon)})
+        if not found:
             raise _no_job(job_id)
-        return _job(rows[0])
+        return rows.job(found[0])
 
     def jobs(self, horizon: datetime) -> list[Job]:
         """All jobs by number; closed slots after `horizon` are not looked at."""
-        return [_job(row) for row in self._all(f"{_JOB} ORDER BY jobs.id", {"horizon": _stamp(horizon)})]
+        return [rows.job(row) for row in self._all(f"{_JOB} ORDER BY jobs.id", {"horizon": rows.stamp(horizon)})]
 
     def unsettled_jobs(self) -> set[int]:
         """Jobs whose row was changed and whose timer may not have been."""
@@ -298,16 +208,16 @@ class Store:
 
     def feeds(self, job_id: int) -> list[Feed]:
         """What a job reads."""
-        rows = self._all(
+        found = self._all(
             """SELECT feeds.* FROM job_feeds JOIN feeds ON feeds.id = feed_id WHERE job_id = ? ORDER BY feeds.id""",
             [job_id],
         )
-        return [Feed(row["id"], row["kind"], row["spec"], row["cursor"]) for row in rows]
+        return [Feed(row["id"], row["kind"], row["spec"], row["cursor"]) for row in found]
 
     def feed(self, feed_id: int) -> Feed | None:
         """One feed as it is now; None when its last job was deleted."""
-        rows = self._all("SELECT * FROM feeds WHERE id = ?", [feed_id])
-        return Feed(rows[0]["id"], rows[0]["kind"], rows[0]["spec"], rows[0]["cursor"]) if rows else None
+        found = self._all("SELECT * FROM feeds WHERE id = ?", [feed_id])
+        return Feed(found[0]["id"], found[0]["kind"], found[0]["spec"], found[0]["cursor"]) if found else None
 
     def add_page(self, run_id: int, feed_id: int, page: Page) -> int:
         """Store a page with its cursor in one transaction; gives how many of its posts the feed did not have.
@@ -322,7 +232,7 @@ class Store:
                 (:id, :author, :author_name, :created_at, :kind, :text, :url, :lang, :original)
                 ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, text = excluded.text, original = excluded.original
                 WHERE excluded.original IS NOT NULL OR posts.original IS NULL""",
-                map(_post_values, page.posts),
+                map(rows.post_values, page.posts),
             )
             added = db.executemany(
                 "INSERT INTO arrivals (feed_id, post_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
@@ -343,18 +253,18 @@ class Store:
         seen = self._all("SELECT seen FROM job_feeds WHERE job_id = ? AND feed_id = ?", [job.id, feed_id])
         since = seen[0]["seen"] if seen else None
         by_name = f"AND author IN ({', '.join('?' * len(job.names))})" if job.names else ""
-        rows = self._all(
+        found = self._all(
             f"""SELECT posts.* FROM arrivals JOIN posts ON posts.id = post_id
             WHERE feed_id = ? AND arrivals.id > ? AND arrivals.id <= ? {by_name} ORDER BY created_at, posts.id""",  # noqa: S608 only question marks
             [feed_id, since or 0, until, *job.names],
         )
-        left_out = max(0, len(rows) - FIRST_DIGEST_POSTS) if since is None else 0
-        return [_post(row) for row in rows[left_out:]], left_out
+        left_out = max(0, len(found) - FIRST_DIGEST_POSTS) if since is None else 0
+        return [rows.post(row) for row in found[left_out:]], left_out
 
     def posts(self, summary_id: int) -> list[Post]:
         """The posts that a summary's lines stand for."""
         sql = "SELECT posts.* FROM summary_posts JOIN posts ON posts.id = post_id WHERE summary_id = ?"
-        return [_post(row) for row in self._all(sql, [summary_id])]
+        return [rows.post(row) for row in self._all(sql, [summary_id])]
 
     # runs
 
@@ -368,9 +278,9 @@ class Store:
             row = db.execute(
                 """INSERT INTO runs (job_id, trigger, state, slot, missed, started_at, invocation_id)
                 VALUES (?, ?, 'running', ?, ?, ?, ?) RETURNING *""",
-                [job_id, trigger, _stamp(slot) if slot else None, missed, _stamp(now), invocation_id],
+                [job_id, trigger, rows.stamp(slot) if slot else None, missed, rows.stamp(now), invocation_id],
             ).fetchone()
-            return _run(row)
+            return rows.run(row)
 
     def set_stage(self, run_id: int, stage: str) -> None:
         """Note what a run is at, so that one that dies is known by it."""
@@ -379,17 +289,17 @@ class Store:
 
     def running_run(self, job_id: int) -> Run | None:
         """The job's run that says it is running."""
-        rows = self._all("SELECT * FROM runs WHERE job_id = ? AND state = 'running'", [job_id])
-        return _run(rows[0]) if rows else None
+        found = self._all("SELECT * FROM runs WHERE job_id = ? AND state = 'running'", [job_id])
+        return rows.run(found[0]) if found else None
 
     def running_runs(self) -> list[Run]:
         """All runs that say that they are running."""
-        return [_run(row) for row in self._all("SELECT * FROM runs WHERE state = 'running'")]
+        return [rows.run(row) for row in self._all("SELECT * FROM runs WHERE state = 'running'")]
 
     def slots_tried(self, job_id: int, after: datetime, before: datetime) -> int:
         """How many slots strictly between two instants have had an attempt."""
         sql = "SELECT count(DISTINCT slot) FROM runs WHERE job_id = ? AND slot > ? AND slot < ?"
-        return int(self._all(sql, [job_id, _stamp(after), _stamp(before)])[0][0])
+        return int(self._all(sql, [job_id, rows.stamp(after), rows.stamp(before)])[0][0])
 
     def is_any_running(self) -> bool:
         """Whether any run says that it is running."""
@@ -397,14 +307,14 @@ class Store:
 
     def attempts(self, job_id: int, slot: datetime) -> Attempts:
         """The attempts at one slot that have ended."""
-        rows = self._all(
+        found = self._all(
             """SELECT started_at, next_try FROM runs WHERE job_id = ? AND slot = ? AND state <> 'running'
             ORDER BY id""",
-            [job_id, _stamp(slot)],
+            [job_id, rows.stamp(slot)],
         )
-        if not rows:
+        if not found:
             return Attempts()
-        return Attempts(len(rows), _known(rows[0]["started_at"]), _moment(rows[-1]["next_try"]))
+        return Attempts(len(found), rows.known(found[0]["started_at"]), rows.moment(found[-1]["next_try"]))
 
     def fail_run(
         self, run: Run, state: str, now: datetime, exit_code: int | None, error: str, next_try: datetime | None
@@ -416,15 +326,15 @@ class Store:
                 closed = (slot IS NOT NULL AND ?) WHERE id = ?""",
                 [
                     state,
-                    _stamp(now),
+                    rows.stamp(now),
                     exit_code,
                     error,
-                    _stamp(next_try) if next_try else None,
+                    rows.stamp(next_try) if next_try else None,
                     next_try is None,
                     run.id,
                 ],
             )
-            db.execute("UPDATE jobs SET last_run = ? WHERE id = ?", [_stamp(now), run.job_id])
+            db.execute("UPDATE jobs SET last_run = ? WHERE id = ?", [rows.stamp(now), run.job_id])
 
     def finish_run(
         self, run: Run, digest: Digest, post_count: int, seen: dict[int, int], slot: datetime | None, now: datetime
@@ -446,7 +356,7 @@ class Store:
                 [
                     run.job_id,
                     run.id,
-                    _stamp(now),
+                    rows.stamp(now),
                     post_count,
                     digest.method,
                     digest.headline,
@@ -462,41 +372,41 @@ class Store:
             db.execute(
                 """UPDATE runs SET state = 'done', finished_at = ?, exit_code = 0, new_posts = ?, slot = ?, closed = ?,
                 stage = '' WHERE id = ?""",
-                [_stamp(now), post_count, _stamp(slot) if slot else None, slot is not None, run.id],
+                [rows.stamp(now), post_count, rows.stamp(slot) if slot else None, slot is not None, run.id],
             )
-            db.execute("UPDATE jobs SET last_run = ? WHERE id = ?", [_stamp(now), run.job_id])
+            db.execute("UPDATE jobs SET last_run = ? WHERE id = ?", [rows.stamp(now), run.job_id])
         return summary_id
 
     def runs(self, job_id: int | None = None, limit: int = 50) -> list[Run]:
         """The newest runs, of one job or of all, newest first."""
         if job_id is None:
-            return [_run(row) for row in self._all("SELECT * FROM runs ORDER BY id DESC LIMIT ?", [limit])]
+            return [rows.run(row) for row in self._all("SELECT * FROM runs ORDER BY id DESC LIMIT ?", [limit])]
         sql = "SELECT * FROM runs WHERE job_id = ? ORDER BY id DESC LIMIT ?"
-        return [_run(row) for row in self._all(sql, [job_id, limit])]
+        return [rows.run(row) for row in self._all(sql, [job_id, limit])]
 
     def last_runs(self) -> dict[int, Run]:
         """The newest run of every job that has one, by job."""
-        rows = self._all(
+        found = self._all(
             """SELECT runs.* FROM jobs JOIN runs ON runs.id =
             (SELECT id FROM runs WHERE job_id = jobs.id ORDER BY id DESC LIMIT 1)"""
         )
-        return {row["job_id"]: _run(row) for row in rows}
+        return {row["job_id"]: rows.run(row) for row in found}
 
     # summaries
 
     def summary(self, summary_id: int) -> Summary:
         """One summary. Raises NotFound."""
-        rows = self._all("SELECT * FROM summaries WHERE id = ?", [summary_id])
-        if not rows:
+        found = self._all("SELECT * FROM summaries WHERE id = ?", [summary_id])
+        if not found:
             raise NotFound(f"no summary {summary_id}", "xtrack list-summaries")
-        return _summary(rows[0])
+        return rows.summary(found[0])
 
     def summaries(self, job_id: int | None = None, limit: int = 50) -> list[Summary]:
         """The newest summaries, of one job or of all, newest first."""
         if job_id is None:
-            return [_summary(row) for row in self._all("SELECT * FROM summaries ORDER BY id DESC LIMIT ?", [limit])]
+            return [rows.summary(row) for row in self._all("SELECT * FROM summaries ORDER BY id DESC LIMIT ?", [limit])]
         sql = "SELECT * FROM summaries WHERE job_id = ? ORDER BY id DESC LIMIT ?"
-        return [_summary(row) for row in self._all(sql, [job_id, limit])]
+        return [rows.summary(row) for row in self._all(sql, [job_id, limit])]
 
 
 def source_changed() -> Temporary:

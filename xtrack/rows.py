@@ -1,0 +1,104 @@
+"""Between rows and records: how jobs, runs, posts and summaries are spelled in the database.
+
+Times are fixed-width UTC text, which sorts as it should; lists and nested records are JSON.
+"""
+
+import json
+import sqlite3
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from xtrack.models import Digest, Job, Line, Original, Post, Run, Summary
+
+
+def stamp(instant: datetime) -> str:
+    """An instant as stored."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def moment(text: str | None) -> datetime | None:
+    """An instant from its stored text, None from none."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def known(text: str) -> datetime:
+    """An instant that is always there."""
+    return datetime.fromisoformat(text)
+
+
+def job(row: sqlite3.Row) -> Job:
+    return Job(
+        id=row["id"],
+        source=row["source"],
+        names=tuple(json.loads(row["names"])),
+        topics=tuple(json.loads(row["topics"])),
+        frequency=row["frequency"],
+        at=row["at"],
+        paused=bool(row["paused"]),
+        created_at=known(row["created_at"]),
+        schedule_since=known(row["schedule_since"]),
+        last_run=moment(row["last_run"]),
+        closed_slot=moment(row["closed_slot"]),
+    )
+
+
+def job_values(job: Job) -> dict[str, Any]:
+    return {
+        **asdict(job),
+        "names": json.dumps(job.names),
+        "topics": json.dumps(job.topics),
+        "created_at": stamp(job.created_at),
+        "schedule_since": stamp(job.schedule_since),
+    }
+
+
+def run(row: sqlite3.Row) -> Run:
+    return Run(
+        id=row["id"],
+        job_id=row["job_id"],
+        trigger=row["trigger"],
+        state=row["state"],
+        slot=moment(row["slot"]),
+        started_at=known(row["started_at"]),
+        finished_at=moment(row["finished_at"]),
+        stage=row["stage"],
+        new_posts=row["new_posts"],
+        missed=row["missed"],
+        exit_code=row["exit_code"],
+        error=row["error"],
+        next_try=moment(row["next_try"]),
+        invocation_id=row["invocation_id"],
+    )
+
+
+def post(row: sqlite3.Row) -> Post:
+    return Post(
+        id=row["id"],
+        author=row["author"],
+        author_name=row["author_name"],
+        created_at=known(row["created_at"]),
+        kind=row["kind"],
+        text=row["text"],
+        url=row["url"],
+        lang=row["lang"],
+        original=Original(**json.loads(row["original"])) if row["original"] else None,
+    )
+
+
+def post_values(post: Post) -> dict[str, Any]:
+    values = asdict(post)
+    original = json.dumps(values["original"], ensure_ascii=False) if post.original else None
+    return {**values, "created_at": stamp(post.created_at), "original": original}
+
+
+def summary(row: sqlite3.Row) -> Summary:
+    lines = tuple(Line(line["text"], tuple(line["post_ids"]), line["group"]) for line in json.loads(row["lines"]))
+    return Summary(
+        id=row["id"],
+        job_id=row["job_id"],
+        run_id=row["run_id"],
+        created_at=known(row["created_at"]),
+        post_count=row["post_count"],
+        digest=Digest(row["method"], row["headline"], lines, row["omitted"]),
+    )
