@@ -136,15 +136,20 @@ def test_fires_and_after_a_power_cut_catches_up_once(machine: Machine) -> None:
 def test_no_command_fires_a_run(scope: Scope) -> None:
     """Not even a schedule with a slot just behind us, or a stamp as old as a long pause leaves it."""
     past = minutes_ago(scope, 2)
-    scope.xtrack("install-job", "--source", "sample", "--every", "daily", "--at", past)
+    scope.xtrack("install-job", "--source", "sample", "--every", "daily", "--at", minutes_ago(scope, -60))
     stamp = scope.stamps / "stamp-xtrack-job@1.timer"
-    assert stamp.exists()
-    scope.xtrack("update-job", "1", "--every", "hourly", "--at", past)
+    inside = f"/{stamp.relative_to(scope.machine.disk)}"
+    # As if it had last fired two hours ago: the next schedule has a slot since then.
+    scope.systemctl("stop", "xtrack-job@1.timer")
+    scope.machine.run("touch", "--date=2 hours ago", inside, user=scope.user)
+    scope.systemctl("start", "xtrack-job@1.timer")
+    assert starts(scope) == 0
+    scope.xtrack("update-job", "1", "--at", past)
+    scope.xtrack("update-job", "1", "--every", "hourly")
     scope.xtrack("update-job", "1", "--topic", "harbour")
     scope.xtrack("pause-job", "1")
     assert not (scope.units / "xtrack-job@1.timer").exists()
     assert scope.systemctl("is-active", "xtrack-job@1.timer", check=False) == "inactive\n"
-    inside = f"/{stamp.relative_to(scope.machine.disk)}"
     scope.machine.run("touch", "--date=3 days ago", inside, user=scope.user)
     scope.xtrack("resume-job", "1")
     assert scope.systemctl("is-active", "xtrack-job@1.timer") == "active\n"
@@ -177,9 +182,14 @@ def test_update_that_leaves_the_schedule_touches_no_file(scope: Scope) -> None:
 
 def test_delete_leaves_nothing_of_the_job_and_uninstall_nothing_at_all(scope: Scope) -> None:
     machine = scope.machine
-    for _ in range(2):
-        scope.xtrack("install-job", "--source", "sample", "--every", "hourly")
+    scope.write("/srv/posts.jsonl", POST)
+    for source in ("/srv/posts.jsonl", "sample"):
+        scope.xtrack("install-job", "--source", source, "--every", "hourly")
     scope.xtrack("run-job", "1")
+    machine.run("rm", "/srv/posts.jsonl")
+    an_hour_passes(scope)
+    scope.systemctl("start", "xtrack-job@1.service", check=False)
+    assert scope.systemctl("is-failed", "xtrack-job@1.service") == "failed\n"
     assert (scope.data / "locks/job-1").exists()
     scope.xtrack("delete-job", "1", "--yes")
     for pattern in ("*job@1.*", "job-1"):
