@@ -14,6 +14,7 @@ from xtrack.context import Context, utc_now
 from xtrack.errors import NotFound, Refused, XTrackError
 from xtrack.privileges import become_service_user
 
+_T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
 _BUG = 70
 _INTERRUPTED = 130
@@ -109,6 +110,25 @@ def _schedule_options(required: bool) -> Callable[[_F], _F]:
 
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _print_list(
+    find: Callable[[], list[_T]],
+    as_json: Callable[[_T], dict[str, Any]] | None,
+    as_table: Callable[[list[_T]], str],
+    when_empty: str,
+) -> None:
+    """Print what is found, in JSON if there is a function for it; a home without jobs has nothing to find."""
+    try:
+        found = find()
+    except NotFound:
+        found = []
+    if as_json:
+        _print_json([as_json(one) for one in found])
+    elif found:
+        click.echo(as_table(found))
+    else:
+        _say(when_empty)
 
 
 @cli.command(
@@ -251,16 +271,12 @@ def list_jobs(context: Context, as_json: bool) -> None:
     """All jobs: state, last run and its result, next run."""
     from xtrack import jobs, views
 
-    try:
-        found = jobs.statuses(context, context.jobs())
-    except NotFound:
-        found = []
-    if as_json:
-        _print_json([views.job_json(status) for status in found])
-    elif found:
-        click.echo(views.jobs_table(found, context.local))
-    else:
-        _say("No jobs yet. To try one: xtrack install-job --source sample --every hourly")
+    _print_list(
+        lambda: jobs.statuses(context, context.jobs()),
+        views.job_json if as_json else None,
+        lambda found: views.jobs_table(found, context.local),
+        "No jobs yet. To try one: xtrack install-job --source sample --every hourly",
+    )
 
 
 @cli.command(epilog="Example: xtrack show-job 1")
@@ -289,13 +305,12 @@ def list_runs(context: Context, job_id: int | None, limit: int, as_json: bool) -
 
     if job_id:
         context.job(job_id)
-    runs = context.store.runs(job_id, limit)
-    if as_json:
-        _print_json([views.run_json(run) for run in runs])
-    elif runs:
-        click.echo(views.runs_table(runs, context.local))
-    else:
-        _say("No runs yet. To make one: xtrack run-job JOB")
+    _print_list(
+        lambda: context.store.runs(job_id, limit),
+        views.run_json if as_json else None,
+        lambda found: views.runs_table(found, context.local),
+        "No runs yet. To make one: xtrack run-job JOB",
+    )
 
 
 @cli.command(epilog="Example: xtrack list-summaries 1")
@@ -309,13 +324,12 @@ def list_summaries(context: Context, job_id: int | None, limit: int, as_json: bo
 
     if job_id:
         context.job(job_id)
-    summaries = context.store.summaries(job_id, limit)
-    if as_json:
-        _print_json([views.summary_json(summary) for summary in summaries])
-    elif summaries:
-        click.echo(views.summaries_table(summaries, context.local))
-    else:
-        _say("No summaries yet. To make one: xtrack run-job JOB")
+    _print_list(
+        lambda: context.store.summaries(job_id, limit),
+        views.summary_json if as_json else None,
+        lambda found: views.summaries_table(found, context.local),
+        "No summaries yet. To make one: xtrack run-job JOB",
+    )
 
 
 @cli.command(epilog="Example: xtrack show-summary 1")

@@ -30,7 +30,7 @@ SYSTEMD = Path("/lib/systemd/systemd")
 BOOT_SECONDS = 20
 PATH = "/opt/xtrack/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# Where the program and its interpreter are in the machine. An interpreter outside of /usr (pyenv's, a build farm's)
+# Where the program and its interpreter are in the machine. An interpreter outside of /usr
 # moves: its own place may be below /root or /home, which units with ProtectHome= and service users cannot see.
 PROGRAM = Path("/opt/xtrack")
 HOST_PYTHON = Path(sys.base_prefix).resolve()
