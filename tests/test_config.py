@@ -210,3 +210,8 @@ def test_the_machine_s_zone_does_not_follow_the_shell(monkeypatch: pytest.Monkey
     there = machine_zone()
     monkeypatch.setenv("TZ", "Asia/Kathmandu")
     assert str(machine_zone()) == str(there)
+
+
+@pytest.mark.parametrize(("folder", "kind"), [("/proc/self", "proc"), ("/dev/shm/", "tmpfs")])
+def test_the_filesystem_of_a_folder_is_that_of_the_nearest_mount(folder: str, kind: str) -> None:
+    assert config._filesystem(Path(folder)) == kind
