@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xtrack import ledger, locks, slots
 from xtrack.context import Context
-from xtrack.errors import BadData, Misconfigured, NotFound, Temporary
+from xtrack.errors import BadData, Misconfigured, NotFound, Temporary, XTrackError
 from xtrack.models import Job, Run
 from xtrack.scheduler import Plan
 from xtrack.sources import open_source, resolve
@@ -69,7 +69,7 @@ def topics(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def install(context: Context, wish: Wish) -> Changed:
-    """Make a new job and its timer. Raises before anything is stored when it could not run."""
+    """Make a new job and its timer. Raises when it could not run, or has no timer to be had; nothing stays then."""
     if wish.source is None:
         raise Misconfigured("X itself is no source yet: say what to read", "--source sample, or --source FILE.jsonl")
     now = context.clock()
@@ -81,7 +81,11 @@ def install(context: Context, wish: Wish) -> Changed:
     _try_source(context, kind, spec, names)
     job = Job(0, spec, names, words, frequency, at, paused=False, created_at=now, schedule_since=now)
     job = replace(job, id=context.store.add_job(job, [(kind, spec)]))
-    _reconcile(context, [job.id])
+    try:
+        _reconcile(context, [job.id])
+    except XTrackError:
+        context.store.delete_job(job.id)
+        raise
     return Changed(job, ledger.next_run(job, now, context.zone), tuple(warnings))
 
 

@@ -323,6 +323,8 @@ def test_drift_is_seen_and_mended_and_foreign_files_are_left(scope: Scope) -> No
     code, said = scope.refused("install-job", "--source", "sample", "--every", "hourly")
     assert (code, "xtrack-job@2.timer is there already and not of this home" in said) == (78, True)
     assert foreign.read_text() == "[Timer]\nOnCalendar=daily\n"
+    assert [job["id"] for job in scope.json("list-jobs")] == [1]
+    assert scope.xtrack("install-job", "--source", "sample", "--every", "hourly").startswith("Job 3 installed")
 
 
 def test_two_homes_never_meet(scope: Scope) -> None:

@@ -72,21 +72,21 @@ class Systemd:
         digest = sha256(os.fsencode(home.data)).hexdigest()[:8]
         self._prefix = "xtrack" if home.is_default else f"xtrack-{digest}"
         self._sweep = f"{self._prefix}-run-due.timer"
+        self._edit = "systemctl edit" if home.is_system else "systemctl --user edit"
         self._found: dict[str, str] = {}
 
     # talking to the manager
 
     def _systemctl(self, *words: str) -> str:
         """What systemctl prints. Raises Misconfigured with its last words when it fails."""
-        with as_root():
-            done = subprocess.run(
-                ["systemctl", self._scope, "--no-pager", "--no-ask-password", *words],
-                env=_environment(),
-                capture_output=True,
-                text=True,
-                timeout=_SECONDS,
-                check=False,
-            )
+        command = ["systemctl", self._scope, "--no-pager", "--no-ask-password", *words]
+        try:
+            with as_root():
+                done = subprocess.run(
+                    command, env=_environment(), capture_output=True, text=True, timeout=_SECONDS, check=False
+                )
+        except (FileNotFoundError, subprocess.TimeoutExpired) as error:
+            raise Misconfigured(f"systemctl {self._scope} {words[0]}: {error}", "xtrack doctor") from error
         if done.returncode != 0:
             said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
             raise Misconfigured(f"systemctl {self._scope} {words[0]} failed: {said}", "xtrack doctor")
@@ -99,7 +99,7 @@ class Systemd:
                 raise Misconfigured("systemd does not run on this machine", _other_way())
             try:
                 shown = self._systemctl("show", "-p", "UnitPath", "-p", "Environment", "-p", "Version")
-            except (Misconfigured, FileNotFoundError, subprocess.TimeoutExpired) as error:
+            except Misconfigured as error:
                 raise Misconfigured(
                     f"systemd's {self._scope[2:]} manager does not answer: {error}", _other_way()
                 ) from error
@@ -141,6 +141,7 @@ class Systemd:
         told = {"XTRACK_SCHEDULER": home.scheduler, "XTRACK_CONFIG": home.config, "XTRACK_DATA": home.data}
         values = {
             "prefix": self._prefix,
+            "edit": self._edit,
             "home": quoted(str(home.data)),
             "system": home.is_system,
             "user": SERVICE_USER,
@@ -164,6 +165,7 @@ class Systemd:
         return render(
             "systemd/job.timer.j2",
             unit=self.timer(job.id),
+            edit=self._edit,
             description=f"XTrack job {job.id}, {job.frequency}",
             home=quoted(str(self._home.data)),
             calendar=on_calendar(job),
