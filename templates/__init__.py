@@ -1,6 +1,6 @@
 """The templates of everything that XTrack writes for others to read, and how they are rendered."""
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 _environment = Environment(
     loader=PackageLoader("xtrack.templates", ""),
@@ -8,7 +8,8 @@ _environment = Environment(
     keep_trailing_newline=True,
     trim_blocks=True,
     lstrip_blocks=True,
-    autoescape=False,  # noqa: S701 units are not HTML; systemd.py escapes what goes into them
+    # Units are not HTML: systemd.py quotes what goes into them.
+    autoescape=select_autoescape(enabled_extensions=["html.j2"]),
 )
 
 

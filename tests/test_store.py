@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,9 +34,9 @@ def store(path: Path) -> Iterator[Store]:
         yield store
 
 
-def added(store: Store, feed: tuple[str, str] = FEED, **changes: object) -> Job:
+def added(store: Store, feed: tuple[str, str] = FEED, **changes: Any) -> Job:
     """Add a job on a feed."""
-    return store.job(store.add_job(replace(JOB, source=feed[1], **changes), [feed]), FAR)  # type: ignore[arg-type]
+    return store.job(store.add_job(replace(JOB, source=feed[1], **changes), [feed]), FAR)
 
 
 def started(store: Store, job: Job, slot: datetime | None = None, at: datetime = NOON) -> Run:
@@ -218,7 +219,8 @@ def test_a_page_that_cannot_be_stored_moves_no_cursor(store: Store) -> None:
     job = added(store)
     (feed,) = store.feeds(job.id)
     run = started(store, job)
-    broken = replace(post(2), text=None)  # type: ignore[arg-type]
+    no_text: Any = None
+    broken = replace(post(2), text=no_text)
     with pytest.raises(sqlite3.IntegrityError):
         store.add_page(run.id, feed.id, Page((post(1), broken), "further"))
     assert store.feed(feed.id) == feed

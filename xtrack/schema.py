@@ -76,10 +76,6 @@ def migrate(connection: sqlite3.Connection) -> None:
     into one that holds the write lock from its start.
     """
     db = Database(connection, execute_plugins=False)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
         migrations.apply(db)
-    except BaseException:
-        connection.rollback()
-        raise
-    connection.commit()

@@ -82,18 +82,13 @@ class Store:
     @contextmanager
     def _write(self, run_id: int | None = None) -> Iterator[sqlite3.Connection]:
         """One transaction; of a run, it first finds the run's own row. Raises RunGone when that is not there."""
-        with _explained(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                if run_id is not None:
-                    sql = "SELECT 1 FROM runs WHERE id = ? AND state = 'running'"
-                    if not self._db.execute(sql, [run_id]).fetchone():
-                        raise RunGone(f"run {run_id} was taken away")
-                yield self._db
-            except BaseException:
-                self._db.rollback()
-                raise
-            self._db.commit()
+        with _explained(self.path), self._db as db:
+            db.execute("BEGIN IMMEDIATE")
+            if run_id is not None:
+                sql = "SELECT 1 FROM runs WHERE id = ? AND state = 'running'"
+                if not db.execute(sql, [run_id]).fetchone():
+                    raise RunGone(f"run {run_id} was taken away")
+            yield db
 
     def _all(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
         with _explained(self.path):
