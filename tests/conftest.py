@@ -113,7 +113,7 @@ class World:
     def install(self, source: str, kind: str = "jsonl", **changes: Any) -> int:
         """Add a job that was installed now; gives its number."""
         job = replace(JOB, source=source, created_at=self.now, schedule_since=self.now)
-        return self.store.add_job(replace(job, **changes), [(kind, source)])
+        return self.store.add_jobs([replace(job, **changes)], [(kind, source)])[0].id
 
     def sql(self, statement: str, *values: object) -> list[dict[str, Any]]:
         """Look at the file, or change it, past the store."""
@@ -200,7 +200,7 @@ class Command:
         """Have a job look as if it had been installed long ago and never run."""
         with Store(self.home / "xtrack.db") as store:
             job = store.job(job_id, datetime.now(UTC))
-            store.update_job(replace(job, schedule_since=datetime.now(UTC) - timedelta(days=days)))
+            store.update_jobs([replace(job, schedule_since=datetime.now(UTC) - timedelta(days=days))])
 
 
 @pytest.fixture

@@ -342,7 +342,8 @@ def test_the_invocation_of_a_unit_is_stored(xtrack: Command) -> None:
     import sqlite3
 
     xtrack.installed()
-    xtrack.good("run-job", "1", INVOCATION_ID="0123abcd")
+    xtrack.make_due(1)
+    xtrack.good("run-job", "1", XTRACK_TRIGGER="timer", INVOCATION_ID="0123abcd")
     database = sqlite3.connect(xtrack.home / "xtrack.db")
     assert database.execute("SELECT invocation_id FROM runs").fetchall() == [("0123abcd",)]
     database.close()
@@ -537,7 +538,9 @@ def test_doctor_is_content_with_a_sound_home(xtrack: Command) -> None:
     assert "FAIL" not in outcome.out
     checks = xtrack.good("doctor", "--json").json
     assert [list(check) for check in checks] == [["name", "ok", "detail", "hint"]] * len(checks)
-    assert {check["name"] for check in checks} == {"config", "scheduler", "database", "timers", "slots"}
+    assert {check["name"] for check in checks} == {
+        *("config", "permissions", "secrets", "clock", "scheduler", "database", "disk", "ledger", "timers", "slots")
+    }
 
 
 def test_doctor_finds_a_damaged_database(xtrack: Command) -> None:

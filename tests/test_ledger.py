@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import BERLIN, JOB
+from tests.test_slots import between, frequencies, places, utc
 from xtrack import ledger, slots
 from xtrack.models import Attempts, Job
 
@@ -72,7 +74,8 @@ def test_a_timer_may_be_early_by_its_tolerance() -> None:
 
 
 @pytest.mark.parametrize(
-    ("frequency", "seconds"), [("1min", 5), ("4min", 5), ("5min", 60), ("30min", 60), ("hourly", 60), ("daily", 60)]
+    ("frequency", "seconds"),
+    [("1min", 5), ("4min", 5), ("5min", 60), ("30min", 60), ("hourly", 60), ("daily", 60), ("weekly", 60)],
 )
 def test_short_periods_have_little_tolerance(frequency: str, seconds: int) -> None:
     assert ledger.tolerance(replace(HOURLY, frequency=frequency)) == timedelta(seconds=seconds)
@@ -82,25 +85,130 @@ def test_the_next_run_is_the_next_slot() -> None:
     assert ledger.next_run(HOURLY, at("10:30"), BERLIN) == at("11:30")
 
 
-@given(st.integers(0, 400), st.integers(0, 400), st.sampled_from(["hourly", "every_6_hours", "daily", "30min"]))
-def test_what_is_due_and_missed_are_all_slots_since_the_last_closed_one(
-    installed: int, later: int, frequency: str
+# whatever the clock does and the timers do
+
+# What happens between one start and the next: nothing, some time, a sleep of days.
+passing = st.one_of(
+    st.just(timedelta(0)),
+    st.timedeltas(timedelta(0), timedelta(hours=2)),
+    st.timedeltas(timedelta(0), timedelta(days=9)),
+)
+shifts = st.one_of(st.just(timedelta(0)), st.timedeltas(timedelta(hours=-3), timedelta(hours=3)))
+absurd_shifts = st.one_of(shifts, st.timedeltas(timedelta(days=-500), timedelta(days=500)))
+by_timer = st.booleans()
+
+
+class Diary:
+    """A job's slots as its starts close them, one after the other, and how many each found missed."""
+
+    def __init__(self, frequency: str, since: datetime, zone: tzinfo) -> None:
+        at = slots.anchor(frequency, None, since.astimezone(zone))
+        self.job = replace(JOB, frequency=frequency, at=at, created_at=since, schedule_since=since)
+        self.zone, self.now = zone, since
+        self.closed: dict[datetime, int] = {}
+
+    def start(self, by_timer: bool) -> None:
+        """Do what is due; right afterwards nothing is."""
+        early = ledger.tolerance(self.job) if by_timer else timedelta(0)
+        slot = ledger.due(self._known(), self.now, self.zone, early)
+        if slot:
+            assert slot not in self.closed
+            assert slot <= self.now + early
+            self.closed[slot] = ledger.missed(self._known(), slot, self.now, self.zone)
+        assert ledger.due(self._known(), self.now, self.zone, early) is None
+
+    def _known(self) -> Job:
+        """The job as the store gives it: closed slots after the horizon are not looked at."""
+        seen = (slot for slot in self.closed if slot <= ledger.horizon(self.now))
+        return replace(self.job, closed_slot=max(seen, default=None))
+
+
+@given(frequencies, places(), st.lists(st.tuples(passing, shifts, by_timer), max_size=12))
+def test_every_slot_is_done_or_missed_once(
+    frequency: str, place: tuple[datetime, ZoneInfo], starts: list[tuple[timedelta, timedelta, bool]]
 ) -> None:
-    since = at("00:00") + timedelta(minutes=30 * installed)
-    now = since + timedelta(minutes=17 * later)
-    job = replace(HOURLY, frequency=frequency, schedule_since=since)
-    due = owing(job, now, BERLIN)
-    cal = slots.calendar(frequency, job.at)
-    owed = slots.count(cal, since, now + timedelta(microseconds=1), BERLIN)
-    assert (due[1] + 1 if due else 0) == owed
+    """Starts that are doubled, early, late or in the repeated hour, sleeps, and a clock that is some hours wrong."""
+    since, zone = place
+    diary, true = Diary(frequency, since, zone), since
+    for time, wrong, by_timer in starts:
+        true += time
+        diary.now = true + wrong
+        diary.start(by_timer)
+    # Two weeks: one of them may have no weekly slot.
+    diary.now = true + timedelta(days=14)
+    diary.start(by_timer=False)
+    cal, last = slots.calendar(frequency, diary.job.at), max(diary.closed)
+    assert last == slots.latest(cal, diary.now, zone)
+    assert len(diary.closed) + sum(diary.closed.values()) == 1 + slots.count(cal, since, last, zone)
+    assert all(between(cal, slot - MINUTE, slot + MINUTE, zone) == [slot] for slot in diary.closed)
 
 
-@given(st.integers(0, 3000))
-def test_closing_what_is_due_leaves_nothing_due(minutes: int) -> None:
-    now = at("10:10") + timedelta(minutes=minutes)
-    due = ledger.due(HOURLY, now, BERLIN)
-    if due:
-        assert ledger.due(replace(HOURLY, closed_slot=due), now, BERLIN) is None
+@given(frequencies, places(), st.lists(st.tuples(passing, absurd_shifts, by_timer), max_size=12))
+def test_no_slot_is_done_twice_nor_left_open_however_wrong_the_clock_was(
+    frequency: str, place: tuple[datetime, ZoneInfo], starts: list[tuple[timedelta, timedelta, bool]]
+) -> None:
+    since, zone = place
+    diary = Diary(frequency, since, zone)
+    for time, wrong, by_timer in starts:
+        diary.now += time + wrong
+        diary.start(by_timer)
+    diary.now = max(diary.now, since, *diary.closed) + timedelta(days=14)
+    diary.start(by_timer=False)
+    assert max(diary.closed) == slots.latest(slots.calendar(frequency, diary.job.at), diary.now, zone)
+
+
+@given(frequencies, places())
+def test_the_next_run_is_the_first_that_will_be_due(frequency: str, place: tuple[datetime, ZoneInfo]) -> None:
+    now, zone = place
+    job = Diary(frequency, now, zone).job
+    slot = ledger.next_run(job, now, zone)
+    assert slot is not None
+    assert ledger.due(job, slot - timedelta(microseconds=1), zone) is None
+    assert owing(job, slot, zone) == (slot, 0)
+    assert ledger.due(job, slot - ledger.tolerance(job), zone, ledger.tolerance(job)) == slot
+
+
+@given(frequencies, places(), st.timedeltas(timedelta(0), timedelta(days=10)))
+def test_what_is_due_and_missed_are_all_slots_since_the_last_closed_one(
+    frequency: str, place: tuple[datetime, ZoneInfo], later: timedelta
+) -> None:
+    since, zone = place
+    job, now = Diary(frequency, since, zone).job, since + later
+    owed = between(slots.calendar(frequency, job.at), since, now + timedelta(microseconds=1), zone)
+    assert owing(job, now, zone) == ((owed[-1], len(owed) - 1) if owed else None)
+    if owed:
+        assert ledger.due(replace(job, closed_slot=owed[-1]), now, zone) is None
+
+
+def test_starts_within_the_repeated_hour_do_nothing() -> None:
+    """What systemd names there from a base inside it, after the first of the two hours."""
+    day = datetime(2026, 10, 25, tzinfo=UTC)
+    job = replace(HOURLY, frequency="15min", at="00:00", schedule_since=day, closed_slot=day + 45 * MINUTE)
+    for minutes in range(60, 120, 15):
+        assert ledger.due(job, day + minutes * MINUTE, BERLIN, ledger.tolerance(job)) is None
+        assert ledger.next_run(job, day + minutes * MINUTE, BERLIN) == day + 120 * MINUTE
+    assert owing(job, day + 120 * MINUTE, BERLIN) == (day + 120 * MINUTE, 0)
+
+
+@pytest.mark.parametrize(
+    ("frequency", "anchor", "closed", "now", "slot", "missed"),
+    [
+        # On Monday nothing was missed at the weekend; after a week's sleep five were.
+        ("weekdays", "08:00", "2027-01-15T07:00", "2027-01-18T07:00", "2027-01-18T07:00", 0),
+        ("weekdays", "08:00", "2027-01-15T07:00", "2027-01-25T12:00", "2027-01-25T07:00", 5),
+        ("weekly", "Mon 08:00", "2027-01-11T07:00", "2027-01-18T07:00", "2027-01-18T07:00", 0),
+        ("weekly", "Mon 08:00", "2027-01-11T07:00", "2027-02-03T12:00", "2027-02-01T07:00", 2),
+        # The clock leaps over it on 2027-03-28.
+        ("weekly", "Sun 02:30", "2027-03-21T01:30", "2027-04-04T00:30", "2027-04-04T00:30", 0),
+    ],
+)
+def test_what_a_job_with_weekdays_owes(
+    frequency: str, anchor: str, closed: str, now: str, slot: str, missed: int
+) -> None:
+    job = replace(
+        HOURLY, frequency=frequency, at=anchor, closed_slot=utc(closed), schedule_since=utc("2027-01-01T00:00")
+    )
+    assert owing(job, utc(now), BERLIN) == (utc(slot), missed)
 
 
 # trying again

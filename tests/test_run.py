@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import World, flocked, line, write_lines
 from xtrack import jobs, ledger, locks
-from xtrack.errors import Temporary, XTrackError
+from xtrack.errors import NotFound, Temporary, XTrackError
 from xtrack.models import Digest
 from xtrack.run import run_due, run_job
 
@@ -35,11 +35,11 @@ def job(world: World, posts: Path) -> int:
 
 
 def by_timer(world: World, job_id: int) -> int:
-    return run_job(world.context, job_id, by_timer=True)
+    return run_job(world.context, job_id, "timer")
 
 
 def by_hand(world: World, job_id: int) -> int:
-    return run_job(world.context, job_id, by_timer=False)
+    return run_job(world.context, job_id, "typed")
 
 
 def runs(world: World, job_id: int | None = None) -> list[tuple[str, str, int | None]]:
@@ -113,7 +113,7 @@ def test_a_slot_that_was_tried_is_not_counted_as_missed(world: World, job: int, 
 
 
 def test_a_paused_job_is_not_run_by_a_timer(world: World, job: int) -> None:
-    world.store.update_job(replace(world.context.job(job), paused=True))
+    world.store.update_jobs([replace(world.context.job(job), paused=True)])
     assert by_timer(world, job) == 0
     assert world.store.runs() == []
 
@@ -288,7 +288,7 @@ def test_a_run_by_hand_closes_a_slot_whose_attempts_failed(world: World, job: in
 
 
 def test_a_run_by_hand_works_on_a_paused_job(world: World, job: int) -> None:
-    world.store.update_job(replace(world.context.job(job), paused=True))
+    world.store.update_jobs([replace(world.context.job(job), paused=True)])
     assert by_hand(world, job) == 0
     assert world.said[-1].endswith("; paused")
     assert world.store.runs()[0].slot is None
@@ -357,7 +357,102 @@ def test_a_run_by_hand_that_died_does_not_say_for_ever_that_it_is_running(world:
     died(world, job, None, at("12:31"))
     world.now = at("12:50")
     run_due(world.context)
-    assert not world.store.is_any_running()
+    assert not world.store.open_runs()
+
+
+# runs that are queued: whoever starts the job takes them
+
+
+def played(world: World, job_id: int) -> int:
+    return run_job(world.context, job_id, "play")
+
+
+def test_a_queued_run_is_done_by_whoever_starts_the_job_first(world: World, job: int) -> None:
+    world.now = at("12:10")
+    for start in (played, by_timer, by_hand):
+        queued = jobs.play(world.context, job)
+        assert (queued.state, queued.trigger, queued.slot) == ("queued", "manual", None)
+        world.pass_(minutes=1)
+        assert start(world, job) == 0
+        run = world.store.runs()[0]
+        assert (run.id, run.state, run.trigger, run.slot, run.started_at) == (
+            queued.id,
+            "done",
+            "manual",
+            None,
+            world.now,
+        )
+    assert len(world.store.runs()) == 3
+
+
+def test_a_run_is_queued_once_however_often_play_is_pressed(world: World, job: int) -> None:
+    world.now = at("12:10")
+    assert jobs.play(world.context, job) == jobs.play(world.context, job)
+    assert played(world, job) == 0
+    assert played(world, job) == 0
+    assert runs(world) == [("manual", "done", 0)]
+
+
+def test_a_start_for_queued_runs_makes_none(world: World, job: int) -> None:
+    world.now = at("12:10")
+    assert played(world, job) == 0
+    assert world.store.runs() == []
+
+
+def test_a_queued_run_that_succeeds_does_the_slot_that_has_come(world: World, job: int) -> None:
+    jobs.play(world.context, job)
+    assert by_timer(world, job) == 0
+    (run,) = world.store.runs()
+    assert (run.trigger, run.slot) == ("manual", at("12:30"))
+
+
+def test_after_a_queued_run_that_failed_the_slot_is_done_all_the_same(world: World, job: int, posts: Path) -> None:
+    jobs.play(world.context, job)
+    away = posts.rename(posts.with_name("away"))
+
+    def comes_back() -> None:
+        if world.store.runs()[0].state == "failed":
+            away.rename(posts)
+            world.on_the_way = lambda: None
+
+    world.on_the_way = comes_back
+    assert by_timer(world, job) == 75
+    assert runs(world) == [("manual", "failed", 75), ("timer", "done", 0)]
+
+
+def test_a_start_for_queued_runs_does_an_overdue_slot_too_but_none_before_its_time(world: World, job: int) -> None:
+    world.now = at("12:29:30")
+    jobs.play(world.context, job)
+    assert played(world, job) == 0
+    assert runs(world) == [("manual", "done", 0)]
+    world.now = at("12:31")
+    assert played(world, job) == 0
+    assert runs(world) == [("manual", "done", 0), ("timer", "done", 0)]
+
+
+def test_a_paused_job_s_queued_run_is_done(world: World, job: int) -> None:
+    jobs.pause(world.context, [job])
+    jobs.play(world.context, job)
+    assert by_timer(world, job) == 0
+    assert runs(world) == [("manual", "done", 0)]
+
+
+def test_a_queued_run_goes_with_its_job(world: World, job: int) -> None:
+    jobs.play(world.context, job)
+    jobs.delete(world.context, [job])
+    assert played(world, job) == 0
+    assert world.store.open_runs() == []
+
+
+def test_only_a_unit_s_run_is_found_by_its_invocation(world: World, job: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVOCATION_ID", "abc")
+    by_hand(world, job)
+    by_timer_again = jobs.play(world.context, job)
+    played(world, job)
+    assert [run.invocation_id for run in world.store.runs()] == ["abc", ""]
+    assert jobs.invocation(world.context, job, by_timer_again.id) == "abc"
+    with pytest.raises(NotFound, match="not started by a unit"):
+        jobs.invocation(world.context, job, by_timer_again.id - 1)
 
 
 # what happens meanwhile
@@ -390,7 +485,7 @@ def exit_code(start: Callable[[World, int], int], world: World, job_id: int) -> 
 def test_a_run_whose_job_is_deleted_ends_well_and_stores_nothing(
     world: World, job: int, start: Callable[[World, int], int], stage: str
 ) -> None:
-    meanwhile(world, job, stage, lambda: world.store.delete_job(job))
+    meanwhile(world, job, stage, lambda: world.store.delete_jobs([job]))
     assert exit_code(start, world, job) == 0
     assert world.context.jobs() == []
     assert world.store.runs() == []
@@ -403,7 +498,7 @@ def test_a_run_that_fails_after_its_job_was_deleted_ends_well(
     world: World, job: int, posts: Path, start: Callable[[World, int], int]
 ) -> None:
     def delete() -> None:
-        world.store.delete_job(job)
+        world.store.delete_jobs([job])
         posts.unlink()
 
     meanwhile(world, job, "fetching", delete)
@@ -419,7 +514,7 @@ def test_a_job_that_gets_another_source_while_it_runs_is_no_bug(
     other = write_lines(tmp_path / "other.jsonl", range(10, 12), "mira")
 
     def update() -> None:
-        world.store.update_job(replace(world.context.job(job), source=str(other)), [("jsonl", str(other))])
+        world.store.update_jobs([replace(world.context.job(job), source=str(other))], [("jsonl", str(other))])
 
     meanwhile(world, job, stage, update)
     assert by_timer(world, job) in (0, 75)
@@ -430,7 +525,7 @@ def test_a_job_that_gets_another_source_while_it_runs_is_no_bug(
 
 
 def test_a_job_that_is_paused_while_it_runs_finishes(world: World, job: int) -> None:
-    meanwhile(world, job, "fetching", lambda: world.store.update_job(replace(world.context.job(job), paused=True)))
+    meanwhile(world, job, "fetching", lambda: world.store.update_jobs([replace(world.context.job(job), paused=True)]))
     assert by_timer(world, job) == 0
     assert runs(world) == [("timer", "done", 0)]
 
@@ -551,7 +646,7 @@ def test_a_run_that_waited_for_a_job_that_was_deleted_leaves_no_lock_behind(
     with flocked(locks.job(world.home.locks, job)):
         run = in_background(world, job)
         notified.recv(100)
-        jobs.delete(world.context, job)
+        jobs.delete(world.context, [job])
     run.join(10)
     assert world.said == []
     assert not locks.job(world.home.locks, job).exists()

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.conftest import JOB
 from xtrack.config import Home
 from xtrack.errors import Misconfigured
 from xtrack.scheduler import Actual, Plan, backend, diff
-from xtrack.scheduler.systemd import Systemd, on_calendar, quoted
+from xtrack.scheduler.units import Units, on_calendar, quoted
 
 needs_analyze = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd-analyze here")
 
@@ -30,6 +31,7 @@ HOSTILE = [
     "/srv/;semi #colon",
     "/srv/ends with a space ",
 ]
+PROGRAM = Path(sys.executable).parent / "xtrack"
 SCOPES = ["systemd-user", "systemd-system"]
 
 names = st.sampled_from("abcdef")
@@ -45,9 +47,9 @@ def home(scheduler: str, data: str = "/srv/watch", config: str | None = None) ->
 
 def units(where: Home) -> dict[str, str]:
     """All units of a home with one job."""
-    systemd = Systemd(where)
+    of_home = Units(where)
     job = replace(JOB, id=7, frequency="daily", at="07:30")
-    return {**systemd.shared_units(), systemd.timer(7): systemd.timer_text(job)}
+    return {**of_home.shared(PROGRAM, private_users=False), of_home.timer(7): of_home.timer_text(job)}
 
 
 def setting(text: str, name: str) -> str:
@@ -140,6 +142,7 @@ def test_the_default_home_has_the_plain_names() -> None:
     assert sorted(units(default)) == [
         "xtrack-job@.service",
         "xtrack-job@7.timer",
+        "xtrack-manual@.service",
         "xtrack-run-due.service",
         "xtrack-run-due.timer",
     ]
@@ -157,11 +160,11 @@ def test_units_are_the_same_bytes_each_time(scope: str) -> None:
 
 
 def test_only_the_schedule_stands_in_a_timer() -> None:
-    systemd = Systemd(home("systemd-user"))
+    of_home = Units(home("systemd-user"))
     job = replace(JOB, id=7)
-    text = systemd.timer_text(job)
-    assert systemd.timer_text(replace(job, topics=("tide",), names=("kaya",), source="/srv/posts.jsonl")) == text
-    assert systemd.timer_text(replace(job, at="00:31")) != text
+    text = of_home.timer_text(job)
+    assert of_home.timer_text(replace(job, topics=("tide",), names=("kaya",), source="/srv/posts.jsonl")) == text
+    assert of_home.timer_text(replace(job, at="00:31")) != text
 
 
 @pytest.mark.parametrize(
@@ -179,7 +182,7 @@ def test_a_schedule_as_systemd_writes_it(frequency: str, at: str, calendar: str)
 
 
 def test_the_timer_catches_up_and_is_punctual() -> None:
-    text = units(home("systemd-user"))[Systemd(home("systemd-user")).timer(7)]
+    text = units(home("systemd-user"))[Units(home("systemd-user")).timer(7)]
     assert setting(text, "OnCalendar") == "*-*-* 07:30:00"
     assert setting(text, "Persistent") == "true"
     assert setting(text, "AccuracySec") == "1s"
@@ -193,12 +196,12 @@ def test_services_are_bounded_and_tried_again_by_the_sweep_alone(scope: str) -> 
             assert setting(text, "Type") == "oneshot"
             assert setting(text, "StartLimitIntervalSec") == "0"
             assert setting(text, "OnFailure").endswith("-run-due.timer")
-            assert setting(text, "TimeoutStartSec") == ("15min" if "job@" in name else "2min")
+            assert setting(text, "TimeoutStartSec") == ("2min" if "run-due" in name else "15min")
             assert "Restart=" not in text
 
 
 def test_the_sweep_s_timer_is_dead_once_it_elapsed() -> None:
-    text = units(home("systemd-user"))[Systemd(home("systemd-user"))._sweep]
+    text = units(home("systemd-user"))[Units(home("systemd-user")).sweep]
     assert setting(text, "OnActiveSec") == "5min"
     assert setting(text, "RemainAfterElapse") == "no"
     assert setting(text, "WantedBy") == "timers.target"
@@ -213,9 +216,7 @@ def test_every_unit_names_its_home_and_no_secret(scope: str, monkeypatch: pytest
 
 
 def test_a_service_is_told_its_home() -> None:
-    text = units(home("systemd-user", config="/srv/etc/x.toml"))[
-        f"{Systemd(home('systemd-user'))._prefix}-job@.service"
-    ]
+    text = units(home("systemd-user", config="/srv/etc/x.toml"))[f"{Units(home('systemd-user')).prefix}-job@.service"]
     told = [line.removeprefix("Environment=") for line in text.splitlines() if line.startswith("Environment=")]
     assert told == [
         "XTRACK_TRIGGER=timer",
@@ -228,7 +229,7 @@ def test_a_service_is_told_its_home() -> None:
 def test_in_system_scope_the_config_comes_as_a_credential() -> None:
     apart = home("systemd-system", "/var/lib/watch", "/etc/watch/config.toml")
     services = [text for name, text in units(apart).items() if name.endswith(".service")]
-    assert [setting(text, "LoadCredential") for text in services] == ["config.toml:/etc/watch/config.toml"] * 2
+    assert [setting(text, "LoadCredential") for text in services] == ["config.toml:/etc/watch/config.toml"] * 3
     assert not any("LoadCredential" in text for text in units(home("systemd-user")).values())
 
 

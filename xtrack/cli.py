@@ -3,21 +3,21 @@
 import json
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TextIO, TypeVar
 
 import click
 
-from xtrack import __version__
-from xtrack.config import locate, machine_zone
-from xtrack.context import Context, utc_now
-from xtrack.errors import NotFound, Refused, XTrackError
-from xtrack.privileges import become_service_user
+from xtrack import __version__, options
+from xtrack.command import Group, run, say
+from xtrack.context import Context
+from xtrack.errors import BadData, NotFound, UsageError
+from xtrack.models import Start
 
 _T = TypeVar("_T")
-_F = TypeVar("_F", bound=Callable[..., Any])
-_BUG = 70
-_INTERRUPTED = 130
+_MANY = 50
+# What the units say of who starts them; a person says nothing.
+_STARTS: dict[str, Start] = {"timer": "timer", "play": "play"}
 
 _EXAMPLES = """\b
 Examples:
@@ -29,47 +29,7 @@ Examples:
 """
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
-class _Command(click.Command):
-    """A command that takes --system and is given the Context, unless its caller has brought one."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        help_text = "Work on the jobs of the whole system (root's default)."
-        self.params.append(click.Option(["--system"], is_flag=True, help=help_text))
-
-    def invoke(self, ctx: click.Context) -> Any:
-        system = ctx.params.pop("system")
-        if system and os.getuid() != 0:
-            raise Refused("jobs of the whole system are root's", f"sudo xtrack {ctx.info_name} …")
-        ctx.obj = ctx.obj or _context(system)
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            # Whoever read has enough, which is no failure; click would make it one.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _context(system: bool) -> Context:
-    home = locate({**os.environ, "XTRACK_SCHEDULER": "systemd-system"} if system else os.environ)
-    if home.is_system:
-        become_service_user()
-    return Context(home, machine_zone(), utc_now, _say)
-
-
-class _Group(click.Group):
-    """Lists its commands in the order in which one needs them."""
-
-    command_class = _Command
-
-    def list_commands(self, _: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-@click.group(cls=_Group, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="xtrack")
 def cli() -> None:
     """Follow what X accounts say without living on X.
@@ -77,35 +37,6 @@ def cli() -> None:
     A job says what to watch and how often. The system's own scheduler starts each one (systemd timers), and every run
     leaves a digest behind.
     """
-
-
-def _json_option(function: _F) -> _F:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(function)
-
-
-_NUMBER = click.IntRange(1, 2**63 - 1)
-_job = click.argument("job_id", metavar="JOB", type=_NUMBER)
-_any_job = click.argument("job_id", metavar="[JOB]", type=_NUMBER, required=False)
-_limit = click.option("--limit", type=_NUMBER, default=50, show_default=True, help="At most so many.")
-
-
-def _schedule_options(required: bool) -> Callable[[_F], _F]:
-    def add(function: _F) -> _F:
-        for option in (
-            click.option("--topic", "topics", multiple=True, metavar="T", help="Only posts on this; may be repeated."),
-            click.option("--source", metavar="FILE|sample", help="Where posts come from: a JSONL file, or the sample."),
-            click.option("--at", metavar="HH:MM", help="The time of day; an hourly job takes its minute."),
-            click.option(
-                "--every",
-                required=required,
-                metavar="F",
-                help="hourly, every_6_hours, every_12_hours, daily, or minutes: 1min … 30min.",
-            ),
-        ):
-            function = option(function)
-        return function
-
-    return add
 
 
 def _print_json(value: Any) -> None:
@@ -128,7 +59,7 @@ def _print_list(
     elif found:
         click.echo(as_table(found))
     else:
-        _say(when_empty)
+        say(when_empty)
 
 
 @cli.command(
@@ -137,28 +68,65 @@ Examples:
   xtrack install-job --source sample --every 1min
   xtrack install-job @kaya @oslo_ferries --source /srv/posts.jsonl --every daily --at 07:30
   xtrack install-job --source ~/posts.jsonl --every hourly --topic energy --topic "public transport"
+  xtrack install-job --each @kaya @oslo_ferries --source ~/posts.jsonl --every weekdays --at 08:00
+  xtrack install-job --from names.txt --source ~/posts.jsonl --every weekly --at 'Mon 08:00'
 """
 )
 @click.argument("names", nargs=-1, metavar="[@NAME]...")
-@_schedule_options(required=True)
+@options.schedule(required=True)
+@click.option("--each", is_flag=True, help="One job a name, their starts spread over the period, at most an hour.")
+@click.option(
+    "--from",
+    "listing",
+    type=click.File(encoding="utf-8"),
+    metavar="FILE",
+    help="One job a name in this file, a name a line (-: stdin).",
+)
+@click.option("--paused", is_flag=True, help="Without timers for now; resume-job writes them.")
 @click.pass_obj
 def install_job(
-    context: Context, names: tuple[str, ...], every: str, at: str | None, source: str | None, topics: tuple[str, ...]
+    context: Context,
+    names: tuple[str, ...],
+    every: str,
+    at: str | None,
+    source: str | None,
+    topics: tuple[str, ...],
+    each: bool,
+    listing: TextIO | None,
+    paused: bool,
 ) -> None:
-    """Make a job and its timer. Several names make one job that watches all of them."""
-    from xtrack import jobs, views
+    """Make a job and its timer. Several names make one job that watches all of them, or with --each one job a name."""
+    from xtrack import jobs
 
+    if listing:
+        names += tuple(jobs.listed(_text(listing)))
+    if len(names) > _MANY and (each or listing):
+        say(f"Making {len(names)} jobs …")
     wish = jobs.Wish(names=names, source=source, topics=topics, frequency=every, at=at)
-    changed = jobs.install(context, wish)
-    click.echo(f"Job {changed.job.id} installed: watches {views.watched(changed.job)}, {views.every(changed.job)}.")
-    _print_change(context, changed)
+    changed = jobs.install(context, wish, each=each or listing is not None, paused=paused)
+    _print_change(context, changed, "installed, paused" if paused else "installed")
 
 
-def _print_change(context: Context, changed: Any) -> None:
-    if changed.next_run:
-        click.echo(f"Next run: {context.local(changed.next_run)}")
-    for warning in changed.warnings:
-        _say(f"Note: {warning}")
+def _text(file: TextIO) -> str:
+    try:
+        return file.read()
+    except UnicodeDecodeError as error:
+        raise BadData(f"{file.name} is no text in UTF-8: {error}", f"file {file.name}") from error
+
+
+def _print_change(context: Context, changed: Any, what: str) -> None:
+    """One job with its next run on a line of its own; several, a line each."""
+    from xtrack import views
+
+    for job, next_run in changed.jobs:
+        line = f"Job {job.id} {what}: watches {views.watched(job)}, {views.every(job)}."
+        if len(changed.jobs) == 1 and next_run:
+            line += f"\nNext run: {context.local(next_run)}"
+        elif next_run:
+            line += f" Next run: {context.local(next_run)}"
+        click.echo(line)
+    for note in changed.notes:
+        say(f"Note: {note}")
 
 
 @cli.command(
@@ -169,9 +137,9 @@ Examples:
   xtrack update-job 1 --no-topics
 """
 )
-@_job
+@options.job
 @click.argument("names", nargs=-1, metavar="[@NAME]...")
-@_schedule_options(required=False)
+@options.schedule(required=False)
 @click.option("--no-names", is_flag=True, help="Watch everybody in the source.")
 @click.option("--no-topics", is_flag=True, help="Take posts on everything.")
 @click.pass_obj
@@ -187,7 +155,7 @@ def update_job(
     no_topics: bool,
 ) -> None:
     """Change a job. What is not named stays; names and topics replace those that were there."""
-    from xtrack import jobs, views
+    from xtrack import jobs
 
     wish = jobs.Wish(
         names=() if no_names else names or None,
@@ -196,57 +164,102 @@ def update_job(
         frequency=every,
         at=at,
     )
-    changed = jobs.update(context, job_id, wish)
-    click.echo(f"Job {job_id} updated: watches {views.watched(changed.job)}, {views.every(changed.job)}.")
-    _print_change(context, changed)
+    _print_change(context, jobs.update(context, job_id, wish), "updated")
 
 
-@cli.command(epilog="Example: xtrack pause-job 1")
-@_job
+def _chosen(context: Context, job_ids: Iterable[int], every_job: bool) -> list[int]:
+    """The jobs that a command is for: those named, each once, or all."""
+    named = list(dict.fromkeys(job_ids))
+    if bool(named) == every_job:
+        raise UsageError("which jobs?", "their numbers, or --all; xtrack list-jobs shows them")
+    chosen = [job.id for job in context.jobs()] if every_job else named
+    if not chosen:
+        say("There are no jobs.")
+    return chosen
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  xtrack pause-job 1 4 7
+  xtrack pause-job --all
+"""
+)
+@options.jobs_named
+@options.all_jobs
 @click.pass_obj
-def pause_job(context: Context, job_id: int) -> None:
-    """Remove a job's timer and keep all its data."""
+def pause_job(context: Context, job_ids: tuple[int, ...], every_job: bool) -> None:
+    """Remove the timers of jobs and keep all their data."""
     from xtrack import jobs
 
-    jobs.pause(context, job_id)
-    click.echo(f"Job {job_id} paused. To go on: xtrack resume-job {job_id}")
+    for job, _ in jobs.pause(context, _chosen(context, job_ids, every_job)).jobs:
+        click.echo(f"Job {job.id} paused. To go on: xtrack resume-job {job.id}")
 
 
-@cli.command(epilog="Example: xtrack resume-job 1")
-@_job
+@cli.command(
+    epilog="""\b
+Examples:
+  xtrack resume-job 1 4 7
+  xtrack resume-job --all
+"""
+)
+@options.jobs_named
+@options.all_jobs
 @click.pass_obj
-def resume_job(context: Context, job_id: int) -> None:
-    """Write a paused job's timer again. Only slots from now on count."""
+def resume_job(context: Context, job_ids: tuple[int, ...], every_job: bool) -> None:
+    """Write the timers of paused jobs again. Only slots from now on count."""
     from xtrack import jobs
 
-    changed = jobs.resume(context, job_id)
-    click.echo(f"Job {job_id} resumed.")
-    _print_change(context, changed)
+    _print_change(context, jobs.resume(context, _chosen(context, job_ids, every_job)), "resumed")
 
 
-@cli.command(epilog="Example: xtrack delete-job 1 --yes")
-@_job
+@cli.command(
+    epilog="""\b
+Examples:
+  xtrack delete-job 1
+  xtrack delete-job 4 7 --yes
+  xtrack delete-job --all
+"""
+)
+@options.jobs_named
+@options.all_jobs
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def delete_job(context: Context, job_id: int, yes: bool) -> None:
-    """Delete a job with its runs and summaries. This cannot be undone."""
+def delete_job(context: Context, job_ids: tuple[int, ...], every_job: bool, yes: bool) -> None:
+    """Delete jobs with their runs and summaries. This cannot be undone."""
     from xtrack import jobs
 
-    context.job(job_id)
-    if not yes:
-        click.confirm(f"Delete job {job_id} with its runs and summaries? This cannot be undone.", abort=True)
-    jobs.delete(context, job_id)
-    click.echo(f"Job {job_id} deleted with its runs and summaries; its number is not used again.")
+    chosen = _chosen(context, job_ids, every_job)
+    found = [context.job(job_id) for job_id in chosen]
+    if found and not yes:
+        whom = f"job {found[0].id} with its" if len(found) == 1 else f"{len(found)} jobs with their"
+        click.confirm(f"Delete {whom} runs and summaries? This cannot be undone.", abort=True)
+    jobs.delete(context, chosen)
+    for job_id in chosen:
+        click.echo(f"Job {job_id} deleted with its runs and summaries; its number is not used again.")
 
 
-@cli.command(epilog="Example: xtrack run-job 1")
-@_job
+@cli.command(
+    epilog="""\b
+Examples:
+  xtrack run-job 1
+  xtrack run-job 1 --queue && xtrack logs 1 --follow
+"""
+)
+@options.job
+@click.option("--queue", is_flag=True, help="Have the scheduler run it, in a unit of its own, and do not wait.")
 @click.pass_obj
-def run_job(context: Context, job_id: int) -> None:
-    """Run a job now. By hand, this leaves its schedule alone."""
+def run_job(context: Context, job_id: int, queue: bool) -> None:
+    """Run a job now, paused or not. By hand, this leaves its schedule alone."""
+    if queue:
+        from xtrack import jobs
+
+        run_id = jobs.play(context, job_id).id
+        click.echo(f"Run {run_id} of job {job_id} is queued. What becomes of it: xtrack list-runs {job_id}")
+        return
     from xtrack.run import run_job as do_job
 
-    sys.exit(do_job(context, job_id, by_timer=os.environ.get("XTRACK_TRIGGER") == "timer"))
+    sys.exit(do_job(context, job_id, _STARTS.get(os.environ.get("XTRACK_TRIGGER", ""), "typed")))
 
 
 @cli.command(epilog="Example, in crontab: */5 * * * * XTRACK_SCHEDULER=none xtrack run-due")
@@ -265,7 +278,7 @@ def run_due(context: Context) -> None:
 
 
 @cli.command(epilog="Example: xtrack list-jobs --json")
-@_json_option
+@options.as_json
 @click.pass_obj
 def list_jobs(context: Context, as_json: bool) -> None:
     """All jobs: state, last run and its result, next run."""
@@ -280,8 +293,8 @@ def list_jobs(context: Context, as_json: bool) -> None:
 
 
 @cli.command(epilog="Example: xtrack show-job 1")
-@_job
-@_json_option
+@options.job
+@options.as_json
 @click.pass_obj
 def show_job(context: Context, job_id: int, as_json: bool) -> None:
     """All that is known of one job."""
@@ -295,9 +308,9 @@ def show_job(context: Context, job_id: int, as_json: bool) -> None:
 
 
 @cli.command(epilog="Example: xtrack list-runs 1 --limit 5")
-@_any_job
-@_limit
-@_json_option
+@options.any_job
+@options.limit
+@options.as_json
 @click.pass_obj
 def list_runs(context: Context, job_id: int | None, limit: int, as_json: bool) -> None:
     """The newest runs, of one job or of all."""
@@ -314,9 +327,9 @@ def list_runs(context: Context, job_id: int | None, limit: int, as_json: bool) -
 
 
 @cli.command(epilog="Example: xtrack list-summaries 1")
-@_any_job
-@_limit
-@_json_option
+@options.any_job
+@options.limit
+@options.as_json
 @click.pass_obj
 def list_summaries(context: Context, job_id: int | None, limit: int, as_json: bool) -> None:
     """The newest summaries, of one job or of all."""
@@ -333,8 +346,8 @@ def list_summaries(context: Context, job_id: int | None, limit: int, as_json: bo
 
 
 @cli.command(epilog="Example: xtrack show-summary 1")
-@click.argument("summary_id", metavar="SUMMARY", type=_NUMBER)
-@_json_option
+@click.argument("summary_id", metavar="SUMMARY", type=options.NUMBER)
+@options.as_json
 @click.pass_obj
 def show_summary(context: Context, summary_id: int, as_json: bool) -> None:
     """One digest, each line with its author and link."""
@@ -348,14 +361,26 @@ def show_summary(context: Context, summary_id: int, as_json: bool) -> None:
         click.echo(views.summary_text(summary, posts, context.local))
 
 
-@cli.command(epilog="Example: xtrack logs 1 --lines 20")
-@_job
-@click.option("--lines", type=_NUMBER, default=100, show_default=True, help="The last so many lines.")
+@cli.command(
+    epilog="""\b
+Examples:
+  xtrack logs 1 --lines 20
+  xtrack logs 1 --run 17
+  xtrack logs 1 --follow
+"""
+)
+@options.job
+@click.option(
+    "--run", "run_id", type=options.NUMBER, metavar="RUN", help="Only what was logged when this run was done."
+)
+@click.option("--lines", type=options.NUMBER, default=100, show_default=True, help="The last so many lines.")
+@click.option("--follow", is_flag=True, help="Go on as lines come, until Ctrl-C.")
 @click.pass_obj
-def logs(context: Context, job_id: int, lines: int) -> None:
+def logs(context: Context, job_id: int, run_id: int | None, lines: int, follow: bool) -> None:
     """What a job's runs have logged."""
-    context.job(job_id)
-    context.backend.print_log(job_id, lines)
+    from xtrack import jobs
+
+    context.backend.print_log(job_id, jobs.invocation(context, job_id, run_id), lines, follow)
 
 
 @cli.command(epilog="Example: xtrack sync --dry-run")
@@ -369,22 +394,34 @@ def sync(context: Context, dry_run: bool) -> None:
     click.echo("\n".join(plan.lines()) or "All timers are as the jobs say.")
 
 
-@cli.command(epilog="Example: xtrack uninstall --yes")
+@cli.command(
+    epilog="""\b
+Examples:
+  xtrack uninstall
+  xtrack uninstall --purge --yes
+"""
+)
+@click.option("--purge", is_flag=True, help="Delete the data too: all jobs, posts and summaries.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def uninstall(context: Context, yes: bool) -> None:
+def uninstall(context: Context, purge: bool, yes: bool) -> None:
     """Remove all timers of this home, keep the data."""
+    from xtrack import jobs
+
     if not yes:
-        click.confirm(
-            "Remove every timer of this home? The data stay; `xtrack sync` brings the timers back.", abort=True
-        )
-    plan = context.backend.remove()
-    click.echo("\n".join(plan.lines()) or "There was nothing to remove.")
-    _say(f"The data stay in {context.home.data}")
+        what = "all its jobs, posts and summaries? This cannot be undone."
+        kept = "nothing else? The data stay; `xtrack sync` brings the timers back."
+        click.confirm(f"Remove every timer of this home and {what if purge else kept}", abort=True)
+    plan = jobs.uninstall(context, purge)
+    click.echo("\n".join(plan.lines()) or "There were no timers to remove.")
+    if not purge:
+        say(f"The data stay in {context.home.data}")
+    elif context.home.config.exists():
+        say(f"The settings stay: {context.home.config}")
 
 
 @cli.command(epilog="Example: xtrack doctor")
-@_json_option
+@options.as_json
 @click.pass_obj
 def doctor(context: Context, as_json: bool) -> None:
     """What is wrong here and what to type. Exits with 0 only if all is well."""
@@ -402,23 +439,5 @@ def doctor(context: Context, as_json: bool) -> None:
 
 
 def main() -> None:
-    """The one place where errors are printed: a line, a hint, the exit code."""
-    try:
-        cli.main(standalone_mode=False)
-    except XTrackError as error:
-        _say(f"xtrack: {error}")
-        if error.hint:
-            _say(f"  {error.hint}")
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        _say("xtrack: stopped")
-        sys.exit(_INTERRUPTED)
-    except Exception as error:
-        if os.environ.get("XTRACK_DEBUG"):
-            raise
-        _say(f"xtrack: a bug: {type(error).__name__}: {error}")
-        _say("  XTRACK_DEBUG=1 shows where; please report it")
-        sys.exit(_BUG)
+    """The xtrack command."""
+    run(cli)

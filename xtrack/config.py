@@ -4,6 +4,7 @@ import os
 import pwd
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -96,16 +97,27 @@ def settings(home: Home, environ: Mapping[str, str]) -> Settings:
     credential = Path(environ.get("CREDENTIALS_DIRECTORY", ""), "config.toml")
     path = credential if credential.is_absolute() and credential.exists() else home.config
     try:
-        if home.keeps_config_apart:
-            with as_root():
-                text = path.read_text(encoding="utf-8")
-        else:
+        with _as_its_owner(home):
             text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Settings()
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"the config cannot be read: {path}: {error}", f"ls -la {path.parent}") from error
     return _parsed(text, home.config)
+
+
+def _as_its_owner(home: Home) -> AbstractContextManager[None]:
+    """Below the data folder, which the service user owns, root reads nothing as root."""
+    return as_root() if home.keeps_config_apart else nullcontext()
+
+
+def config_mode(home: Home) -> int:
+    """The permission bits of the config file, 0 where there is none."""
+    try:
+        with _as_its_owner(home):
+            return home.config.stat().st_mode & 0o777
+    except FileNotFoundError:
+        return 0
 
 
 def _parsed(text: str, path: Path) -> Settings:
@@ -144,6 +156,17 @@ def make_data_folder(home: Home, owner: pwd.struct_passwd | None = None) -> None
         raise Refused(f"{home.data} is not {owner.pw_name}'s", f"sudo chown -R {owner.pw_name}: {home.data}")
     if (kind := _filesystem(home.data)) in _NETWORK_FILESYSTEMS:
         raise Refused(f"{home.data} lies on a network's filesystem ({kind})", "set XTRACK_HOME to a local folder")
+
+
+def remove_data(home: Home) -> None:
+    """Delete the database and the locks, and the folder unless there is something else in it."""
+    import shutil
+
+    for path in (home.database, *(home.data / f"{home.database.name}{suffix}" for suffix in ("-wal", "-shm"))):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(home.locks, ignore_errors=True)
+    with suppress(OSError), as_root():
+        home.data.rmdir()
 
 
 def _filesystem(folder: Path) -> str:

@@ -19,7 +19,9 @@ from typing import Any
 
 from xtrack.config import Home, locate, machine_zone
 from xtrack.context import Context, utc_now
-from xtrack.scheduler.systemd import Systemd, executable
+from xtrack.scheduler.manager import executable
+from xtrack.scheduler.systemd import Systemd
+from xtrack.scheduler.units import Units
 
 _PATIENCE_SECONDS = 90
 _GO_ON = """
@@ -137,10 +139,11 @@ def _show_timers(timer: str) -> None:
 
 def _show_units(home: Home) -> None:
     """The units that a systemd would have been given."""
-    systemd = Systemd(home)
+    units = Units(home)
     (job,) = Context(home, machine_zone(), utc_now, print).jobs()
     print("With systemd these files would have been written:")
-    for name, text in {**systemd.shared_units(), systemd.timer(job.id): systemd.timer_text(job)}.items():
+    texts = {**units.shared(executable(), private_users=True), units.timer(job.id): units.timer_text(job)}
+    for name, text in texts.items():
         print(f"\n----- {name}\n{text}", end="", flush=True)
 
 

@@ -1,13 +1,21 @@
 """What is wrong here and what to type."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
-from xtrack import jobs
-from xtrack.config import settings
+from xtrack import jobs, ledger
+from xtrack.config import config_mode, settings
 from xtrack.context import Context
 from xtrack.errors import NotFound, XTrackError
+from xtrack.models import Job
 from xtrack.scheduler import Check
+
+# The clock of a machine without a battery says something before this until it is set.
+_RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
+_ENOUGH_BYTES = 200 * 1024 * 1024
+_QUEUED_LONG = timedelta(minutes=10)
+_SECRETS = ("_TOKEN", "_KEY", "_PASSWORD", "_SECRET")
 
 
 def examine(context: Context) -> list[Check]:
@@ -17,8 +25,12 @@ def examine(context: Context) -> list[Check]:
 
 def _checks(context: Context) -> Iterator[Check]:
     yield _config(context)
+    yield _permissions(context)
+    yield _secrets(context)
+    yield _clock(context)
     try:
         all_jobs = context.jobs()
+        context.store.check()
     except NotFound as error:
         yield from context.backend.checks([])
         yield Check("database", True, str(error))
@@ -29,10 +41,12 @@ def _checks(context: Context) -> Iterator[Check]:
         return
     found = context.backend.checks(all_jobs)
     yield from found
-    yield _database(context)
+    yield Check("database", True, f"sound and writable: {context.home.database}")
+    yield _disk(context)
+    yield _ledger(context)
     if found[0].ok:
         yield _drift(context)
-        yield from _slots(context)
+        yield from _slots(context, all_jobs)
 
 
 def _config(context: Context) -> Check:
@@ -43,12 +57,49 @@ def _config(context: Context) -> Check:
     return Check("config", True, f"{context.home.config}")
 
 
-def _database(context: Context) -> Check:
-    try:
-        context.store.check()
-    except XTrackError as error:
-        return Check("database", False, str(error), error.hint)
-    return Check("database", True, f"sound: {context.home.database}")
+def _permissions(context: Context) -> Check:
+    """The config will hold secrets, so nobody but its owner may read it."""
+    mode = config_mode(context.home)
+    if mode & 0o077:
+        detail = f"others can read or write {context.home.config} (mode {mode:04o})"
+        return Check("permissions", False, detail, f"chmod 600 {context.home.config}")
+    return Check("permissions", True, "the settings are their owner's alone")
+
+
+def _secrets(context: Context) -> Check:
+    """A timer sees nothing of a shell's environment."""
+    found = sorted(name for name in os.environ if name.startswith("XTRACK_") and name.endswith(_SECRETS))
+    if found:
+        detail = f"only this shell knows {', '.join(found)}: a timer's run will not see it"
+        return Check("secrets", False, detail, f"put it into {context.home.config}")
+    return Check("secrets", True, "none that only this shell knows")
+
+
+def _clock(context: Context) -> Check:
+    now = context.clock()
+    if now < _RELEASED:
+        return Check("clock", False, f"not set: it says {context.local(now)}", "timedatectl set-ntp true")
+    return Check("clock", True, context.local(now))
+
+
+def _disk(context: Context) -> Check:
+    disk = os.statvfs(context.home.data)
+    free = disk.f_bavail * disk.f_frsize
+    detail = f"{free // 2**20} MiB free in {context.home.data}"
+    # A filesystem without a fixed number of inodes says 0 of 0.
+    if free < _ENOUGH_BYTES or (disk.f_files and disk.f_favail < 1000):
+        return Check("disk", False, f"nearly full: {detail}", f"df -h {context.home.data}")
+    return Check("disk", True, detail)
+
+
+def _ledger(context: Context) -> Check:
+    """Moments far ahead were written while the clock was wrong; the ledger does not go by them."""
+    now = context.clock()
+    wrong = context.store.jobs_ahead(ledger.horizon(now))
+    if wrong:
+        detail = f"the clock was wrong once: {_some([f'job {job_id}' for job_id in wrong])} did slots that are to come"
+        return Check("ledger", False, f"{detail}; they are not counted", "timedatectl")
+    return Check("ledger", True, "no slot is done before its time")
 
 
 def _drift(context: Context) -> Check:
@@ -57,14 +108,28 @@ def _drift(context: Context) -> Check:
     except XTrackError as error:
         return Check("timers", False, str(error), error.hint)
     if plan:
-        return Check("timers", False, "not as the jobs say: " + ", ".join(plan.lines()), "xtrack sync")
+        return Check("timers", False, f"not as the jobs say: {_some(plan.lines())}", "xtrack sync")
     return Check("timers", True, "as the jobs say")
 
 
-def _slots(context: Context) -> Iterator[Check]:
-    late = [(s.job.id, s.overdue, s.problem) for s in jobs.statuses(context, context.jobs()) if s.overdue]
+def _slots(context: Context, all_jobs: Sequence[Job]) -> Iterator[Check]:
+    late = [
+        (status.job.id, f"{context.local(status.overdue)} was not done", status.problem)
+        for status in jobs.statuses(context, all_jobs)
+        if status.overdue
+    ]
+    late += [
+        (run.job_id, f"run {run.id} is queued since {context.local(run.started_at)}", "")
+        for run in context.store.open_runs()
+        if run.state == "queued" and context.clock() - run.started_at > _QUEUED_LONG
+    ]
     if not late:
         yield Check("slots", True, "none overdue")
-    for job_id, slot, problem in late:
+    for job_id, what, problem in late:
         why = f" ({problem})" if problem else ""
-        yield Check("slots", False, f"job {job_id}: {context.local(slot)} was not done{why}", f"xtrack logs {job_id}")
+        yield Check("slots", False, f"job {job_id}: {what}{why}", f"xtrack logs {job_id}")
+
+
+def _some(things: Sequence[str]) -> str:
+    """The first few, and how many more."""
+    return ", ".join(things[:3]) + (f" and {len(things) - 3} more" if len(things) > 3 else "")

@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from xtrack import ledger, locks, slots
+from xtrack.config import remove_data
 from xtrack.context import Context
-from xtrack.errors import BadData, Misconfigured, NotFound, Temporary, XTrackError
+from xtrack.errors import BadData, Misconfigured, NotFound, Temporary, UsageError, XTrackError
 from xtrack.models import Job, Run
 from xtrack.scheduler import Plan
 from xtrack.sources import open_source, resolve
@@ -16,11 +18,10 @@ from xtrack.sources import open_source, resolve
 
 @dataclass(frozen=True)
 class Changed:
-    """A job as it is now, its next run, and what a person should know."""
+    """Jobs as they are now, each with its next run, and what a person should know."""
 
-    job: Job
-    next_run: datetime | None
-    warnings: tuple[str, ...] = ()
+    jobs: tuple[tuple[Job, datetime | None], ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,32 +69,62 @@ def topics(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def install(context: Context, wish: Wish) -> Changed:
-    """Make a new job and its timer. Raises when it could not run, or has no timer to be had; nothing stays then."""
+def listed(text: str) -> list[str]:
+    """The names in a file: one a line; what follows a # is a remark."""
+    return [name for line in text.splitlines() if (name := line.partition("#")[0].strip())]
+
+
+def install(context: Context, wish: Wish, each: bool = False, paused: bool = False) -> Changed:
+    """Make a new job, or with `each` one a name, and their timers; with `paused` these wait for resume.
+
+    The anchors of several jobs are spread, so that they do not start at once. Raises when a job could not run, or has
+    no timer to be had; nothing stays then.
+    """
     if wish.source is None:
         raise Misconfigured("X itself is no source yet: say what to read", "--source sample, or --source FILE.jsonl")
     now = context.clock()
     frequency = slots.canonical(wish.frequency or "")
     at = slots.anchor(frequency, wish.at, now.astimezone(context.zone))
     names, words = handles(wish.names or ()), topics(wish.topics or ())
+    if each and not names:
+        raise UsageError("there is nobody to make a job for", "name them, or have them in a file, one a line")
     kind, spec = resolve(wish.source)
-    warnings = context.backend.prepare()
+    notes = context.backend.prepare()
     _try_source(context, kind, spec, names)
-    job = Job(0, spec, names, words, frequency, at, paused=False, created_at=now, schedule_since=now)
-    job = replace(job, id=context.store.add_job(job, [(kind, spec)]))
+    watched = [(name,) for name in names] if each else [names]
+    new = [
+        Job(0, spec, some, words, frequency, slots.spread(frequency, at, index, len(watched)), paused, now, now)
+        for index, some in enumerate(watched)
+    ]
+    jobs = context.store.add_jobs(new, [(kind, spec)])
     try:
-        _reconcile(context, [job.id])
+        _reconcile(context, [job.id for job in jobs])
     except XTrackError:
-        context.store.delete_job(job.id)
+        context.store.delete_jobs(job.id for job in jobs)
         raise
-    return Changed(job, ledger.next_run(job, now, context.zone), tuple(warnings))
+    return _changed(context, jobs, [*notes, *_gap_notes(context, jobs)])
+
+
+def _changed(context: Context, jobs: Sequence[Job], notes: Sequence[str] = ()) -> Changed:
+    now = context.clock()
+    return Changed(tuple((job, ledger.next_run(job, now, context.zone)) for job in jobs), tuple(notes))
+
+
+def _gap_notes(context: Context, jobs: Iterable[Job]) -> list[str]:
+    """A note for each time of day that the clock will leap over when summer time begins."""
+    times: dict[tuple[str, str], str] = {}
+    for job in jobs:
+        day = slots.gap(slots.calendar(job.frequency, job.at), context.clock(), context.zone)
+        if day:
+            note = f"on {day:%a %Y-%m-%d} the clock leaps over {job.at[-5:]}: there is no run at that time then"
+            times.setdefault((job.frequency, job.at), note)
+    return list(times.values())
 
 
 def update(context: Context, job_id: int, wish: Wish) -> Changed:
     """Change what `wish` says. Only another schedule starts the slots anew and touches the timer."""
     job, now = context.job(job_id), context.clock()
-    frequency = slots.canonical(wish.frequency) if wish.frequency else job.frequency
-    at = job.at if wish.at is None else slots.anchor(frequency, wish.at, now.astimezone(context.zone))
+    frequency, at = _schedule(job, wish, now.astimezone(context.zone))
     names = job.names if wish.names is None else handles(wish.names)
     feeds = None
     if wish.source is not None:
@@ -114,9 +145,17 @@ def update(context: Context, job_id: int, wish: Wish) -> Changed:
         at=at,
         schedule_since=job.schedule_since if same_schedule else now,
     )
-    context.store.update_job(job, feeds)
+    context.store.update_jobs([job], feeds)
     _reconcile(context, [job_id])
-    return Changed(job, ledger.next_run(job, now, context.zone))
+    return _changed(context, [job], [] if same_schedule else _gap_notes(context, [job]))
+
+
+def _schedule(job: Job, wish: Wish, local_now: datetime) -> tuple[str, str]:
+    """The frequency and anchor of a job once a wish has come true."""
+    frequency = slots.canonical(wish.frequency) if wish.frequency else job.frequency
+    if wish.at is not None:
+        return frequency, slots.anchor(frequency, wish.at, local_now)
+    return frequency, job.at if frequency == job.frequency else slots.kept(frequency, job.at, local_now)
 
 
 def _try_source(context: Context, kind: str, spec: str, names: Sequence[str]) -> None:
@@ -129,48 +168,93 @@ def _try_source(context: Context, kind: str, spec: str, names: Sequence[str]) ->
         raise NotFound(str(error), error.hint) from error
 
 
-def pause(context: Context, job_id: int) -> Changed:
-    """Remove a job's timer; all data stay."""
-    job = context.job(job_id)
-    if not job.paused:
-        context.store.update_job(replace(job, paused=True))
-    _reconcile(context, [job_id])
-    return Changed(replace(job, paused=True), None)
+def pause(context: Context, job_ids: Sequence[int]) -> Changed:
+    """Remove the timers of jobs; all data stay. Raises NotFound when one is not there, and changes nothing then."""
+    jobs = [replace(context.job(job_id), paused=True) for job_id in job_ids]
+    return _set_going(context, jobs)
 
 
-def resume(context: Context, job_id: int) -> Changed:
-    """Write a paused job's timer again; only slots from now on count."""
-    job, now = context.job(job_id), context.clock()
-    if job.paused:
-        job = replace(job, paused=False, schedule_since=now)
-        context.store.update_job(job)
-    _reconcile(context, [job_id])
-    return Changed(job, ledger.next_run(job, now, context.zone))
+def resume(context: Context, job_ids: Sequence[int]) -> Changed:
+    """Write the timers of paused jobs again; only slots from now on count. Raises NotFound as pause does."""
+    now = context.clock()
+    jobs = [context.job(job_id) for job_id in job_ids]
+    going = [replace(job, paused=False, schedule_since=now if job.paused else job.schedule_since) for job in jobs]
+    return _set_going(context, going)
 
 
-def delete(context: Context, job_id: int) -> None:
-    """Delete a job with its runs and summaries, its timer and its lock."""
-    context.store.delete_job(job_id)
+def _set_going(context: Context, jobs: Sequence[Job]) -> Changed:
+    context.store.update_jobs(jobs)
+    _reconcile(context, [job.id for job in jobs])
+    return _changed(context, jobs)
+
+
+def delete(context: Context, job_ids: Sequence[int]) -> None:
+    """Delete jobs with their runs and summaries, their timers and locks. Raises NotFound as pause does."""
+    context.store.delete_jobs(job_ids)
     _reconcile(context, [])
-    locks.job(context.home.locks, job_id).unlink(missing_ok=True)
+    for job_id in job_ids:
+        locks.job(context.home.locks, job_id).unlink(missing_ok=True)
+
+
+def play(context: Context, job_id: int) -> Run:
+    """Have the scheduler run a job now, paused or not; gives the run that is queued for it."""
+    run = context.store.queue_run(job_id, context.clock())
+    context.backend.play(job_id)
+    return run
 
 
 def _reconcile(context: Context, job_ids: Iterable[int]) -> None:
     """Make the machine as the rows of these jobs say, and finish what an earlier command left undone."""
-    wanted = context.store.unsettled_jobs() | set(job_ids)
-    jobs = [context.job(job_id) for job_id in sorted(wanted)]
-    context.backend.reconcile(jobs, context.store.active_jobs())
-    context.store.settle_jobs(wanted)
+    with _timers_locked(context):
+        wanted = context.store.unsettled_jobs() | set(job_ids)
+        jobs = [context.job(job_id) for job_id in sorted(wanted)]
+        context.backend.reconcile(jobs, context.store.active_jobs())
+        context.store.settle_jobs(wanted)
+
+
+def _timers_locked(context: Context) -> AbstractContextManager[None]:
+    """One command at a time reads the rows and makes the timers so: another's new one would look like a leftover."""
+    return locks.waited_for([locks.timers(context.home.locks)], lambda _: None)
+
+
+def invocation(context: Context, job_id: int, run_id: int | None) -> str:
+    """By what the scheduler's log knows a run of a job, "" for all of them. Raises NotFound when it knows none."""
+    context.job(job_id)
+    if run_id is None:
+        return ""
+    run = context.store.run(run_id)
+    if run.job_id != job_id:
+        raise NotFound(f"run {run_id} is job {run.job_id}'s", f"xtrack logs {run.job_id} --run {run_id}")
+    if not run.invocation_id:
+        why = (
+            "waits to be started" if run.state == "queued" else "was not started by a unit: its terminal had its lines"
+        )
+        raise NotFound(f"run {run_id} has no log: it {why}", f"xtrack list-runs {job_id}")
+    return run.invocation_id
 
 
 def sync(context: Context, dry_run: bool = False) -> Plan:
-    """Make the machine as the rows of all jobs say; gives the plan. Arms the sweep when anything waits."""
-    jobs = context.jobs()
-    plan = context.backend.reconcile(jobs, context.store.active_jobs(), dry_run)
-    if not dry_run:
+    """Make the machine as the rows of all jobs say; gives the plan. Has run-due started soon when anything waits."""
+    if dry_run:
+        return context.backend.reconcile(context.jobs(), context.store.active_jobs(), dry_run)
+    with _timers_locked(context):
+        jobs = context.jobs()
+        plan = context.backend.reconcile(jobs, context.store.active_jobs())
         context.store.settle_jobs(job.id for job in jobs)
-        if any(ledger.due(job, context.clock(), context.zone) for job in jobs) or context.store.is_any_running():
-            context.backend.arm()
+    waits = any(ledger.due(job, context.clock(), context.zone) for job in jobs) or context.store.open_runs()
+    context.backend.start([], again=bool(waits))
+    return plan
+
+
+def uninstall(context: Context, purge: bool) -> Plan:
+    """Take away every unit of this home, and with `purge` all its data; gives what was removed.
+
+    Runs that are going on are let finish, or with `purge` find their job gone and end.
+    """
+    plan = context.backend.remove()
+    if purge and context.home.data.is_dir():
+        context.store.delete_jobs(job.id for job in context.jobs())
+        remove_data(context.home)
     return plan
 
 
@@ -178,7 +262,8 @@ def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:
     """What became of these jobs."""
     now = context.clock()
     last = {job_id: _as_it_is(context, run) for job_id, run in context.store.last_runs().items()}
-    overdue = {job.id: slot for job in jobs if (slot := _overdue(context, job, now))}
+    running = {run.job_id for run in context.store.open_runs() if run.state == "running"}
+    overdue = {job.id: slot for job in jobs if job.id not in running and (slot := _overdue(context, job, now))}
     results = context.backend.results(list(overdue)) if overdue else {}
     return [
         Status(
@@ -204,7 +289,7 @@ def _overdue(context: Context, job: Job, now: datetime) -> datetime | None:
     """The slot that a timer would have tried by now, and nobody has tried, nor a newer one."""
     newest = ledger.due(job, now, context.zone)
     due = ledger.due(job, now - 2 * ledger.tolerance(job), context.zone)
-    if newest is None or due is None or context.store.running_run(job.id):
+    if newest is None or due is None:
         return None
     if any(context.store.attempts(job.id, slot).count for slot in (newest, due)):
         return None

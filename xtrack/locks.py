@@ -86,3 +86,8 @@ def job(folder: Path, job_id: int) -> Path:
 def feed(folder: Path, feed_id: int) -> Path:
     """The lock of a feed's walks."""
     return folder / f"feed-{feed_id}"
+
+
+def timers(folder: Path) -> Path:
+    """The lock of whoever makes timers as the jobs say."""
+    return folder / "timers"

@@ -6,7 +6,9 @@ from typing import Literal
 
 PostKind = Literal["post", "reply", "repost", "quote"]
 Trigger = Literal["timer", "manual"]
-RunState = Literal["running", "done", "failed", "died"]
+# Who starts a process for a job: its timer, the unit for queued runs, or a person.
+Start = Literal["timer", "play", "typed"]
+RunState = Literal["queued", "running", "done", "failed", "died"]
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Run:
-    """One attempt to do a job. `slot` is None for a run by hand that closed none; `missed` slots came before it."""
+    """One attempt to do a job. `slot` is None for a run by hand that closed none; `missed` slots came before it.
+
+    A queued run waits for the scheduler to start it; until then `started_at` is when it was queued.
+    """
 
     id: int
     job_id: int

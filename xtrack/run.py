@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from xtrack import ledger, locks
 from xtrack.config import settings
 from xtrack.context import Context
 from xtrack.errors import GaveUp, NotFound, Temporary, XTrackError
-from xtrack.models import Digest, Feed, Job, Post, Run, Trigger
+from xtrack.models import Digest, Feed, Job, Post, Run, Start
 from xtrack.sources import open_source
 from xtrack.store import RunGone, source_changed
 
@@ -20,25 +20,50 @@ _UNIT_SECONDS = 15 * 60
 _QUIET = Digest(method="none", headline="Nothing new", lines=(), omitted=0)
 
 
-def run_job(context: Context, job_id: int, by_timer: bool) -> int:
-    """Do one run of a job; gives the exit code of what it came to, recorded and logged.
+def run_job(context: Context, job_id: int, start: Start) -> int:
+    """Do what a job has to do now; gives the exit code of what it came to, recorded and logged.
 
-    A timer's start without a slot to be tried ends at once, with 0; so do doubled, early and late ones. Raises NotFound
-    for a typed run of an unknown job, Temporary when its run is going on.
+    A typed start makes a run. The others do the run that is queued and the one for a slot that is to be tried; without
+    either, as after doubled, early and late starts, they end at once, with 0. Raises NotFound for a typed run of an
+    unknown job, Temporary when its run is going on.
     """
-    if by_timer and not _slot_to_try(context, job_id):
+    if start != "typed" and not _is_anything_to_do(context, job_id, start):
         return 0
-    with _job_locked(context, job_id, by_timer):
+    with _job_locked(context, job_id, start):
         _close_died_run(context, job_id)
-        slot = _slot_to_try(context, job_id) if by_timer else None
-        if by_timer and slot is None:
-            return 0
-        run = _start(context, job_id, slot)
-        try:
-            return _attempt(context, run)
-        except RunGone:
-            context.say(f"run {run.id}: job {job_id} was deleted meanwhile")
-            return 0
+        return max((_attempt(context, run) for run in _runs(context, job_id, start)), default=0)
+
+
+def _is_anything_to_do(context: Context, job_id: int, start: Start) -> bool:
+    if _slot_to_try(context, job_id, start):
+        return True
+    try:
+        return any(run.job_id == job_id and run.state == "queued" for run in context.store.open_runs())
+    except NotFound:
+        return False
+
+
+def _runs(context: Context, job_id: int, start: Start) -> Iterator[Run]:
+    """The runs to be done, each written as running; the second is looked for when the first has ended."""
+    now, invocation_id = context.clock(), _invocation_id(start)
+    by_hand = context.store.start_queued_run(job_id, now, invocation_id)
+    if by_hand is None and start == "typed":
+        by_hand = context.store.start_run(job_id, "manual", None, 0, now, invocation_id)
+    if by_hand:
+        context.say(f"run {by_hand.id}: job {job_id}, by hand")
+        yield by_hand
+    slot = _slot_to_try(context, job_id, start) if start != "typed" else None
+    if slot:
+        missed = _missed(context, job_id, slot)
+        run = context.store.start_run(job_id, "timer", slot, missed, context.clock(), invocation_id)
+        before = f", {missed} missed before it" if missed else ""
+        context.say(f"run {run.id}: job {job_id}, slot {context.local(slot)}{before}")
+        yield run
+
+
+def _invocation_id(start: Start) -> str:
+    """By what the journal knows a unit's lines; a shell may have one too, of the unit that it came from."""
+    return "" if start == "typed" else os.environ.get("INVOCATION_ID", "")
 
 
 def _attempt(context: Context, run: Run) -> int:
@@ -46,7 +71,7 @@ def _attempt(context: Context, run: Run) -> int:
     try:
         _work(context, run)
     except RunGone:
-        raise
+        context.say(f"run {run.id}: job {run.job_id} was deleted meanwhile")
     except XTrackError as error:
         return _fail(context, run, error)
     except Exception as error:
@@ -55,21 +80,22 @@ def _attempt(context: Context, run: Run) -> int:
     return 0
 
 
-def _slot_to_try(context: Context, job_id: int) -> datetime | None:
-    """The slot that a timer's start is for, None when there is nothing to do now."""
+def _slot_to_try(context: Context, job_id: int, start: Start) -> datetime | None:
+    """The slot that a start is for, None when there is nothing to do now. A timer may start a little too early."""
     try:
         job = context.job(job_id)
     except NotFound:
         return None
     now = context.clock()
-    slot = ledger.due(job, now, context.zone, ledger.tolerance(job))
+    early = ledger.tolerance(job) if start == "timer" else timedelta(0)
+    slot = ledger.due(job, now, context.zone, early)
     return slot if slot and ledger.is_to_be_tried(context.store.attempts(job_id, slot), now) else None
 
 
 @contextmanager
-def _job_locked(context: Context, job_id: int, by_timer: bool) -> Iterator[None]:
+def _job_locked(context: Context, job_id: int, start: Start) -> Iterator[None]:
     lock = locks.job(context.home.locks, job_id)
-    if by_timer:
+    if start != "typed":
         with locks.waited_for([lock], _extend_timeout):
             yield
             _leave_no_lock(context, job_id)
@@ -128,17 +154,6 @@ def _job_of(context: Context, run: Run) -> Job:
         return context.job(run.job_id)
     except NotFound as error:
         raise RunGone(f"run {run.id} was taken away") from error
-
-
-def _start(context: Context, job_id: int, slot: datetime | None) -> Run:
-    """Write the running row, before anything is fetched."""
-    trigger: Trigger = "timer" if slot else "manual"
-    missed = _missed(context, job_id, slot) if slot else 0
-    invocation_id = os.environ.get("INVOCATION_ID", "")
-    run = context.store.start_run(job_id, trigger, slot, missed, context.clock(), invocation_id)
-    what = f"slot {context.local(slot)}" if slot else "by hand"
-    context.say(f"run {run.id}: job {job_id}, {what}" + (f", {missed} missed before it" if missed else ""))
-    return run
 
 
 def _missed(context: Context, job_id: int, slot: datetime) -> int:
@@ -220,23 +235,23 @@ def _posts(count: int) -> str:
 
 
 def run_due(context: Context) -> int:
-    """Have all jobs run that have a slot to be tried now; gives the exit code.
+    """Have all jobs run that have a slot to be tried now or a queued run; gives the exit code.
 
     Where the system's scheduler starts them, this does not wait for them, and has itself called again while anything
-    waits: an open slot of an active job, also one that is being run or not yet to be tried, or a running run.
+    waits: an open slot of an active job, also one that is being run or not yet to be tried, or a running or queued run.
     """
-    for run in context.store.running_runs():
+    for run in context.store.open_runs():
         with locks.held(locks.job(context.home.locks, run.job_id)) as ours:
             if ours:
                 _close_died_run(context, run.job_id)
     now = context.clock()
     waiting = [(job.id, slot) for job in context.jobs() if (slot := ledger.due(job, now, context.zone))]
-    ready = [job for job, slot in waiting if ledger.is_to_be_tried(context.store.attempts(job, slot), now)]
+    tried = [job for job, slot in waiting if ledger.is_to_be_tried(context.store.attempts(job, slot), now)]
+    runs = context.store.open_runs()
+    ready = sorted({*tried, *(run.job_id for run in runs if run.state == "queued")})
     if context.home.scheduler == "none":
         return _run_children(context, ready)
-    context.backend.start(ready)
-    if waiting or context.store.is_any_running():
-        context.backend.arm()
+    context.backend.start(ready, again=bool(waiting or runs))
     return 0
 
 

@@ -69,6 +69,16 @@ def m001_jobs_and_digests(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m002_queued_runs(db: Database) -> None:
+    """Runs that wait for the scheduler to start them, one a job."""
+    for statement in (
+        "CREATE UNIQUE INDEX runs_queued ON runs(job_id) WHERE state = 'queued'",
+        "PRAGMA user_version = 2",
+    ):
+        db.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the database up to date. Safe for several processes at once.
 

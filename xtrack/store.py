@@ -7,18 +7,15 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Self
 
-from xtrack import locks, rows
-from xtrack.errors import BadData, Misconfigured, NotFound, Temporary, XTrackError
+from xtrack import rows
+from xtrack.database import Database
+from xtrack.errors import NotFound, Temporary, XTrackError
 from xtrack.models import Attempts, Digest, Feed, Job, Page, Post, Run, Summary, Trigger
 
-SCHEMA_VERSION = 1
 FIRST_DIGEST_POSTS = 500
-_BUSY_SECONDS = 30.0
 
 _JOB = """SELECT jobs.*, (SELECT slot FROM runs WHERE job_id = jobs.id AND closed = 1 AND slot <= :horizon
     ORDER BY slot DESC LIMIT 1) AS closed_slot FROM jobs"""
@@ -30,103 +27,49 @@ class RunGone(XTrackError):
     exit_code = 0
 
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite says (https://www.sqlite.org/rescode.html) into an error with the right exit code."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise Temporary(f"the database is locked by another process: {path}", f"fuser {path}") from error
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            raise Temporary(f"the database cannot be written ({error}): {path}", f"df -h {path.parent}") from error
-        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-            raise Misconfigured(f"the database cannot be opened ({error}): {path}", f"ls -la {path.parent}") from error
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise BadData(f"the database is damaged ({error}): {path}", "restore a backup of it") from error
-        raise
-
-
-class Store:
-    """An open database. Its methods raise Temporary when it is locked or full, BadData when it is damaged."""
-
-    def __init__(self, path: Path) -> None:
-        """Open it, creating or migrating it first where needed. Raises Misconfigured when it is newer than we are."""
-        self.path = path
-        with _explained(path):
-            self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                raise Misconfigured(f"the database is of a newer xtrack than this one: {path}", "upgrade xtrack")
-            if version < SCHEMA_VERSION:
-                self._migrate()
-            self._db.execute("PRAGMA foreign_keys = ON")
-
-    def _migrate(self) -> None:
-        from xtrack.schema import migrate
-
-        # The switch to WAL does not wait for others as transactions do, so one process at a time comes here.
-        with locks.waited_for([self.path.parent / "locks" / "schema"], lambda _: None):
-            if self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                self._db.execute("PRAGMA journal_mode = WAL")
-            migrate(self._db)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
+class Store(Database):
+    """What the program asks of the file and writes into it."""
 
     @contextmanager
-    def _write(self, run_id: int | None = None) -> Iterator[sqlite3.Connection]:
-        """One transaction; of a run, it first finds the run's own row. Raises RunGone when that is not there."""
-        with _explained(self.path), self._db as db:
-            db.execute("BEGIN IMMEDIATE")
-            if run_id is not None:
-                sql = "SELECT 1 FROM runs WHERE id = ? AND state = 'running'"
-                if not db.execute(sql, [run_id]).fetchone():
-                    raise RunGone(f"run {run_id} was taken away")
+    def _write_as(self, run_id: int) -> Iterator[sqlite3.Connection]:
+        """One transaction of a run, which first finds the run's own row. Raises RunGone when that is not there."""
+        with self.write() as db:
+            sql = "SELECT 1 FROM runs WHERE id = ? AND state = 'running'"
+            if not db.execute(sql, [run_id]).fetchone():
+                raise RunGone(f"run {run_id} was taken away")
             yield db
-
-    def _all(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
-        with _explained(self.path):
-            return self._db.execute(sql, values).fetchall()
-
-    def check(self) -> None:
-        """Raises BadData when SQLite finds the file damaged."""
-        found = self._all("PRAGMA quick_check(1)")[0][0]
-        if found != "ok":
-            raise BadData(f"the database is damaged ({found}): {self.path}", "restore a backup of it")
 
     # jobs
 
-    def add_job(self, job: Job, feeds: Iterable[tuple[str, str]]) -> int:
-        """Store a new job (its id is not looked at) that reads `feeds`, pairs of kind and spec; gives its number."""
-        with self._write() as db:
-            cursor = db.execute(
-                """INSERT INTO jobs
-                (source, names, topics, frequency, at, paused, created_at, schedule_since, unsettled) VALUES
-                (:source, :names, :topics, :frequency, :at, :paused, :created_at, :schedule_since, 1)""",
-                rows.job_values(job),
-            )
-            job_id = int(cursor.lastrowid or 0)
-            self._set_feeds(db, job_id, feeds)
-        return job_id
+    def add_jobs(self, jobs: Sequence[Job], feeds: Sequence[tuple[str, str]]) -> list[Job]:
+        """Store new jobs, all or none, that read `feeds`, pairs of kind and spec; gives them with their numbers."""
+        with self.write() as db:
+            return [self._add_job(db, job, feeds) for job in jobs]
 
-    def update_job(self, job: Job, feeds: Iterable[tuple[str, str]] | None = None) -> None:
-        """Store what can be changed of a job; `feeds` None leaves them. Raises NotFound when it is gone."""
-        with self._write() as db:
-            cursor = db.execute(
-                """UPDATE jobs SET source = :source, names = :names, topics = :topics, frequency = :frequency,
-                at = :at, paused = :paused, schedule_since = :schedule_since, unsettled = 1 WHERE id = :id""",
-                rows.job_values(job),
-            )
-            if cursor.rowcount == 0:
-                raise _no_job(job.id)
-            if feeds is not None:
-                self._set_feeds(db, job.id, feeds)
+    def _add_job(self, db: sqlite3.Connection, job: Job, feeds: Sequence[tuple[str, str]]) -> Job:
+        cursor = db.execute(
+            """INSERT INTO jobs
+            (source, names, topics, frequency, at, paused, created_at, schedule_since, unsettled) VALUES
+            (:source, :names, :topics, :frequency, :at, :paused, :created_at, :schedule_since, 1)""",
+            rows.job_values(job),
+        )
+        job = replace(job, id=int(cursor.lastrowid or 0))
+        self._set_feeds(db, job.id, feeds)
+        return job
+
+    def update_jobs(self, jobs: Iterable[Job], feeds: Sequence[tuple[str, str]] | None = None) -> None:
+        """Store what can be changed of jobs, all or none; `feeds` None: as they are. Raises NotFound if one is gone."""
+        with self.write() as db:
+            for job in jobs:
+                cursor = db.execute(
+                    """UPDATE jobs SET source = :source, names = :names, topics = :topics, frequency = :frequency,
+                    at = :at, paused = :paused, schedule_since = :schedule_since, unsettled = 1 WHERE id = :id""",
+                    rows.job_values(job),
+                )
+                if cursor.rowcount == 0:
+                    raise _no_job(job.id)
+                if feeds is not None:
+                    self._set_feeds(db, job.id, feeds)
 
     def _set_feeds(self, db: sqlite3.Connection, job_id: int, feeds: Iterable[tuple[str, str]]) -> None:
         wanted = []
@@ -155,55 +98,71 @@ class Store:
         )
         db.execute("DELETE FROM feeds WHERE id = ?", [feed_id])
 
-    def delete_job(self, job_id: int) -> None:
-        """Delete a job with its runs and summaries, and what only it read. Raises NotFound when there is none."""
-        with self._write() as db:
-            feeds = db.execute("SELECT feed_id FROM job_feeds WHERE job_id = ?", [job_id]).fetchall()
-            cited = db.execute(
-                """SELECT DISTINCT post_id FROM summaries JOIN summary_posts ON summary_id = summaries.id
-                WHERE job_id = ?""",
-                [job_id],
-            ).fetchall()
-            if db.execute("DELETE FROM jobs WHERE id = ?", [job_id]).rowcount == 0:
-                raise _no_job(job_id)
-            for row in feeds:
-                self._drop_feed_if_unused(db, row["feed_id"])
-            db.executemany(
-                """DELETE FROM posts WHERE id = ?
-                AND NOT EXISTS (SELECT 1 FROM arrivals WHERE post_id = posts.id)
-                AND NOT EXISTS (SELECT 1 FROM summary_posts WHERE post_id = posts.id)""",
-                [[row["post_id"]] for row in cited],
-            )
+    def delete_jobs(self, job_ids: Iterable[int]) -> None:
+        """Delete jobs, all or none, with their runs and summaries, and what only they read.
+
+        Raises NotFound when there is no such job.
+        """
+        with self.write() as db:
+            for job_id in job_ids:
+                self._delete_job(db, job_id)
+
+    def _delete_job(self, db: sqlite3.Connection, job_id: int) -> None:
+        feeds = db.execute("SELECT feed_id FROM job_feeds WHERE job_id = ?", [job_id]).fetchall()
+        cited = db.execute(
+            """SELECT DISTINCT post_id FROM summaries JOIN summary_posts ON summary_id = summaries.id
+            WHERE job_id = ?""",
+            [job_id],
+        ).fetchall()
+        if db.execute("DELETE FROM jobs WHERE id = ?", [job_id]).rowcount == 0:
+            raise _no_job(job_id)
+        for row in feeds:
+            self._drop_feed_if_unused(db, row["feed_id"])
+        db.executemany(
+            """DELETE FROM posts WHERE id = ?
+            AND NOT EXISTS (SELECT 1 FROM arrivals WHERE post_id = posts.id)
+            AND NOT EXISTS (SELECT 1 FROM summary_posts WHERE post_id = posts.id)""",
+            [[row["post_id"]] for row in cited],
+        )
 
     def job(self, job_id: int, horizon: datetime) -> Job:
         """One job; closed slots after `horizon` are not looked at. Raises NotFound."""
-        found = self._all(f"{_JOB} WHERE jobs.id = :id", {"id": job_id, "horizon": rows.stamp(horizon)})
+        found = self.all(f"{_JOB} WHERE jobs.id = :id", {"id": job_id, "horizon": rows.stamp(horizon)})
         if not found:
             raise _no_job(job_id)
         return rows.job(found[0])
 
     def jobs(self, horizon: datetime) -> list[Job]:
         """All jobs by number; closed slots after `horizon` are not looked at."""
-        return [rows.job(row) for row in self._all(f"{_JOB} ORDER BY jobs.id", {"horizon": rows.stamp(horizon)})]
+        return [rows.job(row) for row in self.all(f"{_JOB} ORDER BY jobs.id", {"horizon": rows.stamp(horizon)})]
+
+    def jobs_ahead(self, horizon: datetime) -> list[int]:
+        """Jobs with a schedule_since or a closed slot after `horizon`."""
+        found = self.all(
+            """SELECT id FROM jobs WHERE schedule_since > :horizon
+            OR EXISTS (SELECT 1 FROM runs WHERE job_id = jobs.id AND closed = 1 AND slot > :horizon) ORDER BY id""",
+            {"horizon": rows.stamp(horizon)},
+        )
+        return [row["id"] for row in found]
 
     def unsettled_jobs(self) -> set[int]:
         """Jobs whose row was changed and whose timer may not have been."""
-        return {row["id"] for row in self._all("SELECT id FROM jobs WHERE unsettled = 1")}
+        return {row["id"] for row in self.all("SELECT id FROM jobs WHERE unsettled = 1")}
 
     def active_jobs(self) -> set[int]:
         """Numbers of the jobs that are not paused."""
-        return {row["id"] for row in self._all("SELECT id FROM jobs WHERE paused = 0")}
+        return {row["id"] for row in self.all("SELECT id FROM jobs WHERE paused = 0")}
 
     def settle_jobs(self, job_ids: Iterable[int]) -> None:
         """Note that the timers of these jobs are as their rows say."""
-        with self._write() as db:
+        with self.write() as db:
             db.executemany("UPDATE jobs SET unsettled = 0 WHERE id = ?", [[job_id] for job_id in job_ids])
 
     # feeds and posts
 
     def feeds(self, job_id: int) -> list[Feed]:
         """What a job reads."""
-        found = self._all(
+        found = self.all(
             """SELECT feeds.* FROM job_feeds JOIN feeds ON feeds.id = feed_id WHERE job_id = ? ORDER BY feeds.id""",
             [job_id],
         )
@@ -211,7 +170,7 @@ class Store:
 
     def feed(self, feed_id: int) -> Feed | None:
         """One feed as it is now; None when its last job was deleted."""
-        found = self._all("SELECT * FROM feeds WHERE id = ?", [feed_id])
+        found = self.all("SELECT * FROM feeds WHERE id = ?", [feed_id])
         return Feed(found[0]["id"], found[0]["kind"], found[0]["spec"], found[0]["cursor"]) if found else None
 
     def add_page(self, run_id: int, feed_id: int, page: Page) -> int:
@@ -219,7 +178,7 @@ class Store:
 
         A post that is there already, an edited one, takes the newer text, but none that knows less of its original.
         """
-        with self._write(run_id) as db:
+        with self._write_as(run_id) as db:
             if not db.execute("SELECT 1 FROM feeds WHERE id = ?", [feed_id]).fetchone():
                 raise source_changed()
             db.executemany(
@@ -238,17 +197,17 @@ class Store:
 
     def last_arrival(self, feed_id: int) -> int:
         """The number of a feed's newest arrival, 0 when it has none."""
-        return int(self._all("SELECT coalesce(max(id), 0) FROM arrivals WHERE feed_id = ?", [feed_id])[0][0])
+        return int(self.all("SELECT coalesce(max(id), 0) FROM arrivals WHERE feed_id = ?", [feed_id])[0][0])
 
     def new_posts(self, job: Job, feed_id: int, until: int) -> tuple[list[Post], int]:
         """A job's posts of a feed beyond its watermark up to arrival `until`, oldest first, and how many were left out.
 
         A job's first digest of a feed covers the newest FIRST_DIGEST_POSTS of them; the others are left out.
         """
-        seen = self._all("SELECT seen FROM job_feeds WHERE job_id = ? AND feed_id = ?", [job.id, feed_id])
+        seen = self.all("SELECT seen FROM job_feeds WHERE job_id = ? AND feed_id = ?", [job.id, feed_id])
         since = seen[0]["seen"] if seen else None
         by_name = f"AND author IN ({', '.join('?' * len(job.names))})" if job.names else ""
-        found = self._all(
+        found = self.all(
             f"""SELECT posts.* FROM arrivals JOIN posts ON posts.id = post_id
             WHERE feed_id = ? AND arrivals.id > ? AND arrivals.id <= ? {by_name} ORDER BY created_at, posts.id""",  # noqa: S608 only question marks
             [feed_id, since or 0, until, *job.names],
@@ -259,17 +218,20 @@ class Store:
     def posts(self, summary_id: int) -> list[Post]:
         """The posts that a summary's lines stand for."""
         sql = "SELECT posts.* FROM summary_posts JOIN posts ON posts.id = post_id WHERE summary_id = ?"
-        return [rows.post(row) for row in self._all(sql, [summary_id])]
+        return [rows.post(row) for row in self.all(sql, [summary_id])]
 
     # runs
+
+    def _require_job(self, db: sqlite3.Connection, job_id: int) -> None:
+        if not db.execute("SELECT 1 FROM jobs WHERE id = ?", [job_id]).fetchone():
+            raise _no_job(job_id)
 
     def start_run(
         self, job_id: int, trigger: Trigger, slot: datetime | None, missed: int, now: datetime, invocation_id: str
     ) -> Run:
         """Write the running row of a run whose process holds the job's lock. Raises NotFound when the job is gone."""
-        with self._write() as db:
-            if not db.execute("SELECT 1 FROM jobs WHERE id = ?", [job_id]).fetchone():
-                raise _no_job(job_id)
+        with self.write() as db:
+            self._require_job(db, job_id)
             row = db.execute(
                 """INSERT INTO runs (job_id, trigger, state, slot, missed, started_at, invocation_id)
                 VALUES (?, ?, 'running', ?, ?, ?, ?) RETURNING *""",
@@ -277,32 +239,56 @@ class Store:
             ).fetchone()
             return rows.run(row)
 
+    def queue_run(self, job_id: int, now: datetime) -> Run:
+        """Write a run that the scheduler is to start; gives the one that waits already, if one does."""
+        with self.write() as db:
+            self._require_job(db, job_id)
+            sql = "INSERT INTO runs (job_id, trigger, state, started_at) VALUES (?, 'manual', 'queued', ?)"
+            db.execute(f"{sql} ON CONFLICT DO NOTHING", [job_id, rows.stamp(now)])
+            sql = "SELECT * FROM runs WHERE job_id = ? AND state = 'queued'"
+            return rows.run(db.execute(sql, [job_id]).fetchone())
+
+    def start_queued_run(self, job_id: int, now: datetime, invocation_id: str) -> Run | None:
+        """Make the job's queued run the running one; None when no run is queued."""
+        with self.write() as db:
+            row = db.execute(
+                """UPDATE runs SET state = 'running', started_at = ?, invocation_id = ?
+                WHERE job_id = ? AND state = 'queued' RETURNING *""",
+                [rows.stamp(now), invocation_id, job_id],
+            ).fetchone()
+            return rows.run(row) if row else None
+
+    def run(self, run_id: int) -> Run:
+        """One run. Raises NotFound."""
+        found = self.all("SELECT * FROM runs WHERE id = ?", [run_id])
+        if not found:
+            raise NotFound(f"no run {run_id}", "xtrack list-runs")
+        return rows.run(found[0])
+
     def set_stage(self, run_id: int, stage: str) -> None:
         """Note what a run is at, so that one that dies is known by it."""
-        with self._write(run_id) as db:
+        with self._write_as(run_id) as db:
             db.execute("UPDATE runs SET stage = ? WHERE id = ?", [stage, run_id])
 
     def running_run(self, job_id: int) -> Run | None:
         """The job's run that says it is running."""
-        found = self._all("SELECT * FROM runs WHERE job_id = ? AND state = 'running'", [job_id])
+        found = self.all("SELECT * FROM runs WHERE job_id = ? AND state = 'running'", [job_id])
         return rows.run(found[0]) if found else None
 
-    def running_runs(self) -> list[Run]:
-        """All runs that say that they are running."""
-        return [rows.run(row) for row in self._all("SELECT * FROM runs WHERE state = 'running'")]
+    def open_runs(self) -> list[Run]:
+        """All runs that say that they are running, or that are queued."""
+        # Not OR: each half has a partial index of its own.
+        sql = "SELECT * FROM runs WHERE state = 'running' UNION ALL SELECT * FROM runs WHERE state = 'queued'"
+        return [rows.run(row) for row in self.all(sql)]
 
     def slots_tried(self, job_id: int, after: datetime, before: datetime) -> int:
         """How many slots strictly between two instants have had an attempt."""
         sql = "SELECT count(DISTINCT slot) FROM runs WHERE job_id = ? AND slot > ? AND slot < ?"
-        return int(self._all(sql, [job_id, rows.stamp(after), rows.stamp(before)])[0][0])
-
-    def is_any_running(self) -> bool:
-        """Whether any run says that it is running."""
-        return bool(self._all("SELECT 1 FROM runs WHERE state = 'running' LIMIT 1"))
+        return int(self.all(sql, [job_id, rows.stamp(after), rows.stamp(before)])[0][0])
 
     def attempts(self, job_id: int, slot: datetime) -> Attempts:
         """The attempts at one slot that have ended."""
-        found = self._all(
+        found = self.all(
             """SELECT started_at, next_try FROM runs WHERE job_id = ? AND slot = ? AND state <> 'running'
             ORDER BY id""",
             [job_id, rows.stamp(slot)],
@@ -315,7 +301,7 @@ class Store:
         self, run: Run, state: str, now: datetime, exit_code: int | None, error: str, next_try: datetime | None
     ) -> None:
         """End a run that failed or died. Without `next_try` its slot is closed."""
-        with self._write(run.id) as db:
+        with self._write_as(run.id) as db:
             db.execute(
                 """UPDATE runs SET state = ?, finished_at = ?, exit_code = ?, error = ?, next_try = ?,
                 closed = (slot IS NOT NULL AND ?) WHERE id = ?""",
@@ -338,7 +324,7 @@ class Store:
 
         `seen` maps feed ids to arrivals. Gives the summary's number.
         """
-        with self._write(run.id) as db:
+        with self._write_as(run.id) as db:
             moved = db.executemany(
                 "UPDATE job_feeds SET seen = ? WHERE job_id = ? AND feed_id = ?",
                 [(arrival, run.job_id, feed_id) for feed_id, arrival in seen.items()],
@@ -375,13 +361,13 @@ class Store:
     def runs(self, job_id: int | None = None, limit: int = 50) -> list[Run]:
         """The newest runs, of one job or of all, newest first."""
         if job_id is None:
-            return [rows.run(row) for row in self._all("SELECT * FROM runs ORDER BY id DESC LIMIT ?", [limit])]
+            return [rows.run(row) for row in self.all("SELECT * FROM runs ORDER BY id DESC LIMIT ?", [limit])]
         sql = "SELECT * FROM runs WHERE job_id = ? ORDER BY id DESC LIMIT ?"
-        return [rows.run(row) for row in self._all(sql, [job_id, limit])]
+        return [rows.run(row) for row in self.all(sql, [job_id, limit])]
 
     def last_runs(self) -> dict[int, Run]:
         """The newest run of every job that has one, by job."""
-        found = self._all(
+        found = self.all(
             """SELECT runs.* FROM jobs JOIN runs ON runs.id =
             (SELECT id FROM runs WHERE job_id = jobs.id ORDER BY id DESC LIMIT 1)"""
         )
@@ -391,7 +377,7 @@ class Store:
 
     def summary(self, summary_id: int) -> Summary:
         """One summary. Raises NotFound."""
-        found = self._all("SELECT * FROM summaries WHERE id = ?", [summary_id])
+        found = self.all("SELECT * FROM summaries WHERE id = ?", [summary_id])
         if not found:
             raise NotFound(f"no summary {summary_id}", "xtrack list-summaries")
         return rows.summary(found[0])
@@ -399,9 +385,9 @@ class Store:
     def summaries(self, job_id: int | None = None, limit: int = 50) -> list[Summary]:
         """The newest summaries, of one job or of all, newest first."""
         if job_id is None:
-            return [rows.summary(row) for row in self._all("SELECT * FROM summaries ORDER BY id DESC LIMIT ?", [limit])]
+            return [rows.summary(row) for row in self.all("SELECT * FROM summaries ORDER BY id DESC LIMIT ?", [limit])]
         sql = "SELECT * FROM summaries WHERE job_id = ? ORDER BY id DESC LIMIT ?"
-        return [rows.summary(row) for row in self._all(sql, [job_id, limit])]
+        return [rows.summary(row) for row in self.all(sql, [job_id, limit])]
 
 
 def source_changed() -> Temporary:

@@ -13,18 +13,21 @@ from xtrack.models import Job, Post, Run, Summary
 Local = Callable[[datetime], str]
 
 _EVERY = {
-    "hourly": "every hour",
-    "every_6_hours": "every 6 hours",
-    "every_12_hours": "every 12 hours",
-    "daily": "every day",
     "1min": "every minute",
+    "hourly": "every hour",
+    "daily": "every day",
+    "weekdays": "every weekday",
+    "weekly": "every week",
 }
+_AT_A_TIME = ("daily", "weekdays", "weekly")
 _LABELS = {"extractive": "sentences taken from the posts, not written by a model", "none": ""}
 
 
 def every(job: Job) -> str:
     """How often a job runs, in words."""
-    return _EVERY.get(job.frequency) or f"every {job.frequency.removesuffix('min')} minutes"
+    if job.frequency.endswith("min"):
+        return _EVERY.get(job.frequency) or f"every {job.frequency.removesuffix('min')} minutes"
+    return _EVERY.get(job.frequency) or job.frequency.replace("_", " ")
 
 
 def watched(job: Job) -> str:
@@ -73,6 +76,8 @@ def outcome(run: Run, local: Local) -> str:
     """What a run came to."""
     if run.state == "done":
         return f"{run.new_posts} new"
+    if run.state == "queued":
+        return "queued"
     if run.state == "running":
         return f"running: {run.stage or 'starting'}"
     if run.exit_code is None:
@@ -85,7 +90,7 @@ def job_text(status: Status, local: Local) -> str:
     job = status.job
     facts = {
         "watches": watched(job),
-        "runs": every(job) + (f" at {job.at}" if job.frequency == "daily" else ""),
+        "runs": every(job) + (f" at {job.at}" if job.frequency in _AT_A_TIME else ""),
         "state": "paused" if job.paused else "active",
         "installed": local(job.created_at),
         "last run": local(job.last_run) if job.last_run else "never",

@@ -97,14 +97,14 @@ class Backend(Protocol):
     def remove(self) -> Plan:
         """Take away every unit of this home. Gives what was removed."""
 
-    def start(self, job_ids: Sequence[int]) -> None:
-        """Start these jobs' own units, without waiting for them."""
+    def start(self, job_ids: Sequence[int], again: bool) -> None:
+        """Start these jobs' own units without waiting for them; with `again`, have run-due started in five minutes."""
 
-    def arm(self) -> None:
-        """Have run-due started in five minutes, counted anew."""
+    def play(self, job_id: int) -> None:
+        """Start a job whose run is queued, and make sure that run-due will look whether it was started."""
 
     def checks(self, jobs: Sequence[Job]) -> list[Check]:
-        """Doctor's questions to the scheduler."""
+        """Doctor's questions to the scheduler; the first is whether it is there."""
 
     def results(self, job_ids: Sequence[int]) -> dict[int, str]:
         """What became of each job's last start, in the scheduler's own words, where it was no success."""
@@ -112,8 +112,8 @@ class Backend(Protocol):
     def timer(self, job_id: int) -> str:
         """What the scheduler calls a job's timer, "" where it has none."""
 
-    def print_log(self, job_id: int, lines: int) -> None:
-        """Print the last lines that the job's runs have logged."""
+    def print_log(self, job_id: int, invocation_id: str, lines: int, follow: bool) -> None:
+        """Print the last lines that a job's runs have logged, or that one invocation has (invocation_id not "")."""
 
 
 def backend(home: Home) -> Backend:

@@ -28,11 +28,11 @@ class NoScheduler:
     def remove(self) -> Plan:
         return Plan()
 
-    def start(self, job_ids: Sequence[int]) -> None:
-        """The next run-due starts them."""
-
-    def arm(self) -> None:
+    def start(self, job_ids: Sequence[int], again: bool) -> None:
         """Whoever calls run-due comes again."""
+
+    def play(self, job_id: int) -> None:
+        """The next run-due starts it."""
 
     def checks(self, jobs: Sequence[Job]) -> list[Check]:
         return [Check("scheduler", True, "none: whoever calls `xtrack run-due` is the scheduler")]
@@ -43,5 +43,5 @@ class NoScheduler:
     def timer(self, job_id: int) -> str:
         return ""
 
-    def print_log(self, job_id: int, lines: int) -> None:
+    def print_log(self, job_id: int, invocation_id: str, lines: int, follow: bool) -> None:
         raise Misconfigured("without a scheduler the log is where run-due's caller keeps it", "xtrack list-runs")

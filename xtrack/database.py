@@ -1,0 +1,82 @@
+"""The SQLite file: opened, brought up to date, written in short transactions; what SQLite says, as our errors."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from xtrack import locks
+from xtrack.errors import BadData, Misconfigured, Temporary
+
+SCHEMA_VERSION = 2
+_BUSY_SECONDS = 30.0
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite says (https://www.sqlite.org/rescode.html) into an error with the right exit code."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Temporary(f"the database is locked by another process: {path}", f"fuser {path}") from error
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise Temporary(f"the database cannot be written ({error}): {path}", f"df -h {path.parent}") from error
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+            raise Misconfigured(f"the database cannot be opened ({error}): {path}", f"ls -la {path.parent}") from error
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise BadData(f"the database is damaged ({error}): {path}", "restore a backup of it") from error
+        raise
+
+
+class Database:
+    """An open database. Its methods raise Temporary when it is locked or full, BadData when it is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it, creating or migrating it first where needed. Raises Misconfigured when it is newer than we are."""
+        self.path = path
+        with _explained(path):
+            self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                raise Misconfigured(f"the database is of a newer xtrack than this one: {path}", "upgrade xtrack")
+            if version < SCHEMA_VERSION:
+                self._migrate()
+            self._db.execute("PRAGMA foreign_keys = ON")
+
+    def _migrate(self) -> None:
+        from xtrack.schema import migrate
+
+        # The switch to WAL does not wait for others as transactions do, so one process at a time comes here.
+        with locks.waited_for([self.path.parent / "locks" / "schema"], lambda _: None):
+            if self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                self._db.execute("PRAGMA journal_mode = WAL")
+            migrate(self._db)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction."""
+        with _explained(self.path), self._db as db:
+            db.execute("BEGIN IMMEDIATE")
+            yield db
+
+    def all(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
+        with _explained(self.path):
+            return self._db.execute(sql, values).fetchall()
+
+    def check(self) -> None:
+        """Raises BadData when SQLite finds the file damaged, Temporary or Misconfigured when it cannot be written."""
+        with self.write():
+            pass
+        found = self.all("PRAGMA quick_check(1)")[0][0]
+        if found != "ok":
+            raise BadData(f"the database is damaged ({found}): {self.path}", "restore a backup of it")
