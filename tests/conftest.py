@@ -200,7 +200,7 @@ class Command:
         """Have a job look as if it had been installed long ago and never run."""
         with Store(self.home / "xtrack.db") as store:
             job = store.job(job_id, datetime.now(UTC))
-            store.update_jobs([replace(job, schedule_since=datetime.now(UTC) - timedelta(days=days))])
+            store.update_job(replace(job, schedule_since=datetime.now(UTC) - timedelta(days=days)))
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def test_numbers_are_never_used_again(store: Store) -> None:
 def test_an_update_changes_what_it_names_and_keeps_what_was_done(store: Store) -> None:
     job = added(store)
     digested(store, job, store.feeds(job.id)[0].id)
-    store.update_jobs([replace(job, topics=("tide",), paused=True, created_at=FAR, last_run=None)])
+    store.update_job(replace(job, topics=("tide",), paused=True, created_at=FAR, last_run=None))
     now = store.job(job.id, FAR)
     assert (now.topics, now.paused, now.created_at, now.last_run) == (("tide",), True, NOON, NOON)
 
@@ -121,7 +121,7 @@ def test_a_job_that_is_not_there_is_not_found(store: Store, number: int) -> None
     with pytest.raises(NotFound, match=f"no job {number}"):
         store.job(number, FAR)
     with pytest.raises(NotFound):
-        store.update_jobs([replace(JOB, id=number)])
+        store.update_job(replace(JOB, id=number))
     with pytest.raises(NotFound):
         store.delete_jobs([number])
     with pytest.raises(NotFound):
@@ -130,11 +130,32 @@ def test_a_job_that_is_not_there_is_not_found(store: Store, number: int) -> None
 
 def test_a_changed_job_is_unsettled_until_it_is_settled(store: Store) -> None:
     first, second = added(store), added(store)
-    assert store.unsettled_jobs() == {first.id, second.id}
-    store.settle_jobs([first.id, second.id])
-    store.update_jobs([replace(second, paused=True)])
-    assert store.unsettled_jobs() == {second.id}
+    assert store.unsettled_jobs(FAR) == [first, second]
+    store.settle_jobs([first, second])
+    store.update_job(replace(second, paused=True))
+    assert [job.id for job in store.unsettled_jobs(FAR)] == [second.id]
     assert store.active_jobs() == {first.id}
+
+
+@pytest.mark.parametrize("change", [{"paused": True}, {"at": "00:31"}, {"frequency": "daily"}])
+def test_a_job_that_was_changed_while_it_was_settled_stays_unsettled(store: Store, change: dict[str, Any]) -> None:
+    job = added(store)
+    store.update_job(replace(job, **change))
+    store.settle_jobs([job])
+    assert [job.id for job in store.unsettled_jobs(FAR)] == [job.id]
+
+
+def test_jobs_are_paused_and_resumed_all_or_none(store: Store) -> None:
+    first, second = added(store), added(store)
+    with pytest.raises(NotFound):
+        store.pause_jobs([first.id, 99])
+    assert store.active_jobs() == {first.id, second.id}
+    store.pause_jobs([second.id])
+    later = NOON + HOUR
+    with pytest.raises(NotFound):
+        store.resume_jobs([second.id, 99], later)
+    store.resume_jobs([first.id, second.id], later)
+    assert [(job.paused, job.schedule_since) for job in store.jobs(FAR)] == [(False, NOON), (False, later)]
 
 
 def test_deleting_a_job_takes_its_runs_and_summaries_along(store: Store, path: Path) -> None:
@@ -178,14 +199,14 @@ def test_a_post_that_another_feed_brought_too_stays(store: Store) -> None:
 def test_a_post_that_a_summary_cites_stays_when_its_feed_goes(store: Store) -> None:
     job = added(store)
     summary = digested(store, job, fetched(store, job, [post(1), post(2)]), "1001")
-    store.update_jobs([job], [("sample", "sample")])
+    store.update_job(job, [("sample", "sample")])
     assert [item.id for item in store.posts(summary)] == ["1001"]
 
 
 def test_the_posts_of_a_deleted_job_do_not_stay_for_ever(store: Store, path: Path) -> None:
     job = added(store)
     digested(store, job, fetched(store, job, [post(1)]), "1001")
-    store.update_jobs([job], [("sample", "sample")])
+    store.update_job(job, [("sample", "sample")])
     store.delete_jobs([job.id])
     assert rows(path, "SELECT id FROM posts") == []
 
@@ -195,7 +216,7 @@ def test_the_number_of_a_feed_is_not_used_again(store: Store) -> None:
     added(store, ("sample", "sample"))
     second = added(store)
     (gone,) = store.feeds(second.id)
-    store.update_jobs([second], [("sample", "sample")])
+    store.update_job(second, [("sample", "sample")])
     third = added(store, ("jsonl", "/srv/third.jsonl"))
     assert store.feeds(third.id)[0].id != gone.id
 
@@ -574,7 +595,7 @@ def _statements(store: Store, path: Path) -> list[str]:
     store._db.set_trace_callback(seen.append)
     store.jobs(FAR)
     store.job(job.id, FAR)
-    store.unsettled_jobs()
+    store.unsettled_jobs(FAR)
     store.active_jobs()
     store.jobs_ahead(FAR)
     queued = store.queue_run(job.id, NOON)
@@ -599,7 +620,7 @@ def _statements(store: Store, path: Path) -> list[str]:
     store.summaries(job.id)
     store.summaries()
     store.last_runs()
-    store.update_jobs([job], [("sample", "sample")])
+    store.update_job(job, [("sample", "sample")])
     store.delete_jobs([job.id])
     store._db.set_trace_callback(None)
     return [sql for sql in seen if re.match(r"SELECT|UPDATE|DELETE", sql)]

@@ -98,7 +98,7 @@ def install(context: Context, wish: Wish, each: bool = False, paused: bool = Fal
     ]
     jobs = context.store.add_jobs(new, [(kind, spec)])
     try:
-        _reconcile(context, [job.id for job in jobs])
+        _reconcile(context)
     except XTrackError:
         context.store.delete_jobs(job.id for job in jobs)
         raise
@@ -145,8 +145,8 @@ def update(context: Context, job_id: int, wish: Wish) -> Changed:
         at=at,
         schedule_since=job.schedule_since if same_schedule else now,
     )
-    context.store.update_jobs([job], feeds)
-    _reconcile(context, [job_id])
+    context.store.update_job(job, feeds)
+    _reconcile(context)
     return _changed(context, [job], [] if same_schedule else _gap_notes(context, [job]))
 
 
@@ -170,28 +170,22 @@ def _try_source(context: Context, kind: str, spec: str, names: Sequence[str]) ->
 
 def pause(context: Context, job_ids: Sequence[int]) -> Changed:
     """Remove the timers of jobs; all data stay. Raises NotFound when one is not there, and changes nothing then."""
-    jobs = [replace(context.job(job_id), paused=True) for job_id in job_ids]
-    return _set_going(context, jobs)
+    context.store.pause_jobs(job_ids)
+    _reconcile(context)
+    return _changed(context, [context.job(job_id) for job_id in job_ids])
 
 
 def resume(context: Context, job_ids: Sequence[int]) -> Changed:
     """Write the timers of paused jobs again; only slots from now on count. Raises NotFound as pause does."""
-    now = context.clock()
-    jobs = [context.job(job_id) for job_id in job_ids]
-    going = [replace(job, paused=False, schedule_since=now if job.paused else job.schedule_since) for job in jobs]
-    return _set_going(context, going)
-
-
-def _set_going(context: Context, jobs: Sequence[Job]) -> Changed:
-    context.store.update_jobs(jobs)
-    _reconcile(context, [job.id for job in jobs])
-    return _changed(context, jobs)
+    context.store.resume_jobs(job_ids, context.clock())
+    _reconcile(context)
+    return _changed(context, [context.job(job_id) for job_id in job_ids])
 
 
 def delete(context: Context, job_ids: Sequence[int]) -> None:
     """Delete jobs with their runs and summaries, their timers and locks. Raises NotFound as pause does."""
     context.store.delete_jobs(job_ids)
-    _reconcile(context, [])
+    _reconcile(context)
     for job_id in job_ids:
         locks.job(context.home.locks, job_id).unlink(missing_ok=True)
 
@@ -203,13 +197,12 @@ def play(context: Context, job_id: int) -> Run:
     return run
 
 
-def _reconcile(context: Context, job_ids: Iterable[int]) -> None:
-    """Make the machine as the rows of these jobs say, and finish what an earlier command left undone."""
+def _reconcile(context: Context) -> None:
+    """Make the machine as the rows say that were changed, also by an earlier command that left it undone."""
     with _timers_locked(context):
-        wanted = context.store.unsettled_jobs() | set(job_ids)
-        jobs = [context.job(job_id) for job_id in sorted(wanted)]
-        context.backend.reconcile(jobs, context.store.active_jobs())
-        context.store.settle_jobs(wanted)
+        changed = context.store.unsettled_jobs(ledger.horizon(context.clock()))
+        context.backend.reconcile(changed, context.store.active_jobs())
+        context.store.settle_jobs(changed)
 
 
 def _timers_locked(context: Context) -> AbstractContextManager[None]:
@@ -240,7 +233,7 @@ def sync(context: Context, dry_run: bool = False) -> Plan:
     with _timers_locked(context):
         jobs = context.jobs()
         plan = context.backend.reconcile(jobs, context.store.active_jobs())
-        context.store.settle_jobs(job.id for job in jobs)
+        context.store.settle_jobs(jobs)
     waits = any(ledger.due(job, context.clock(), context.zone) for job in jobs) or context.store.open_runs()
     context.backend.start([], again=bool(waits))
     return plan

@@ -57,19 +57,18 @@ class Store(Database):
         self._set_feeds(db, job.id, feeds)
         return job
 
-    def update_jobs(self, jobs: Iterable[Job], feeds: Sequence[tuple[str, str]] | None = None) -> None:
-        """Store what can be changed of jobs, all or none; `feeds` None: as they are. Raises NotFound if one is gone."""
+    def update_job(self, job: Job, feeds: Sequence[tuple[str, str]] | None = None) -> None:
+        """Store what can be changed of a job; `feeds` None: as they are. Raises NotFound when it is gone."""
         with self.write() as db:
-            for job in jobs:
-                cursor = db.execute(
-                    """UPDATE jobs SET source = :source, names = :names, topics = :topics, frequency = :frequency,
-                    at = :at, paused = :paused, schedule_since = :schedule_since, unsettled = 1 WHERE id = :id""",
-                    rows.job_values(job),
-                )
-                if cursor.rowcount == 0:
-                    raise _no_job(job.id)
-                if feeds is not None:
-                    self._set_feeds(db, job.id, feeds)
+            cursor = db.execute(
+                """UPDATE jobs SET source = :source, names = :names, topics = :topics, frequency = :frequency,
+                at = :at, paused = :paused, schedule_since = :schedule_since, unsettled = 1 WHERE id = :id""",
+                rows.job_values(job),
+            )
+            if cursor.rowcount == 0:
+                raise _no_job(job.id)
+            if feeds is not None:
+                self._set_feeds(db, job.id, feeds)
 
     def _set_feeds(self, db: sqlite3.Connection, job_id: int, feeds: Iterable[tuple[str, str]]) -> None:
         wanted = []
@@ -97,6 +96,22 @@ class Store(Database):
             {"feed": feed_id},
         )
         db.execute("DELETE FROM feeds WHERE id = ?", [feed_id])
+
+    def pause_jobs(self, job_ids: Iterable[int]) -> None:
+        """Pause jobs, all or none. Raises NotFound when there is no such job."""
+        self._change_jobs("UPDATE jobs SET paused = 1, unsettled = 1 WHERE id = :id", job_ids)
+
+    def resume_jobs(self, job_ids: Iterable[int], now: datetime) -> None:
+        """Have paused jobs go on from now, all or none. Raises NotFound when there is no such job."""
+        sql = """UPDATE jobs SET schedule_since = CASE WHEN paused THEN :now ELSE schedule_since END, paused = 0,
+            unsettled = 1 WHERE id = :id"""
+        self._change_jobs(sql, job_ids, now=rows.stamp(now))
+
+    def _change_jobs(self, sql: str, job_ids: Iterable[int], **values: str) -> None:
+        with self.write() as db:
+            for job_id in job_ids:
+                if db.execute(sql, {"id": job_id, **values}).rowcount == 0:
+                    raise _no_job(job_id)
 
     def delete_jobs(self, job_ids: Iterable[int]) -> None:
         """Delete jobs, all or none, with their runs and summaries, and what only they read.
@@ -145,18 +160,22 @@ class Store(Database):
         )
         return [row["id"] for row in found]
 
-    def unsettled_jobs(self) -> set[int]:
+    def unsettled_jobs(self, horizon: datetime) -> list[Job]:
         """Jobs whose row was changed and whose timer may not have been."""
-        return {row["id"] for row in self.all("SELECT id FROM jobs WHERE unsettled = 1")}
+        found = self.all(f"{_JOB} WHERE jobs.unsettled = 1", {"horizon": rows.stamp(horizon)})
+        return [rows.job(row) for row in found]
 
     def active_jobs(self) -> set[int]:
         """Numbers of the jobs that are not paused."""
         return {row["id"] for row in self.all("SELECT id FROM jobs WHERE paused = 0")}
 
-    def settle_jobs(self, job_ids: Iterable[int]) -> None:
-        """Note that the timers of these jobs are as their rows say."""
+    def settle_jobs(self, jobs: Iterable[Job]) -> None:
+        """Note that the timers of these jobs are as their rows say, unless a row has been changed meanwhile."""
         with self.write() as db:
-            db.executemany("UPDATE jobs SET unsettled = 0 WHERE id = ?", [[job_id] for job_id in job_ids])
+            db.executemany(
+                "UPDATE jobs SET unsettled = 0 WHERE id = ? AND frequency = ? AND at = ? AND paused = ?",
+                [(job.id, job.frequency, job.at, job.paused) for job in jobs],
+            )
 
     # feeds and posts
 
