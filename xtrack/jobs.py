@@ -281,9 +281,8 @@ def _as_it_is(context: Context, run: Run) -> Run:
 def _overdue(context: Context, job: Job, now: datetime) -> datetime | None:
     """The slot that a timer would have tried by now, and nobody has tried, nor a newer one."""
     newest = ledger.due(job, now, context.zone)
+    if newest is None:
+        return None
     due = ledger.due(job, now - 2 * ledger.tolerance(job), context.zone)
-    if newest is None or due is None:
-        return None
-    if any(context.store.attempts(job.id, slot).count for slot in (newest, due)):
-        return None
-    return due
+    tried = due and any(context.store.attempts(job.id, slot).count for slot in (newest, due))
+    return None if tried else due

@@ -1,0 +1,112 @@
+"""What doctor finds on a real machine, a line for each thing that an administrator may have to mend."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.system.machine import Machine
+from tests.system.test_life import SCOPES, Scope, an_hour_passes, scope_of
+
+pytestmark = pytest.mark.systemd
+
+
+@pytest.fixture(params=SCOPES)
+def scope(request: pytest.FixtureRequest, machine: Machine) -> Scope:
+    found = scope_of(machine, request.param)
+    found.write("/srv/posts.jsonl", {"id": "1", "text": "Ebb.", "created_at": "2024-11-22T10:00:00.000Z"})
+    found.xtrack("install-job", "--source", "/srv/posts.jsonl", "--every", "hourly")
+    return found
+
+
+def checks(scope: Scope, **env: str) -> dict[str, Any]:
+    done = scope.machine.run("xtrack", "doctor", "--json", user=scope.user, env=env, check=False)
+    found = {check["name"]: check for check in json.loads(done.stdout)}
+    assert done.returncode == (0 if all(check["ok"] for check in found.values()) else 78)
+    return found
+
+
+def wrong(scope: Scope, **env: str) -> list[str]:
+    return [name for name, check in checks(scope, **env).items() if not check["ok"]]
+
+
+def test_a_sound_machine_has_nothing_wrong(scope: Scope) -> None:
+    found = checks(scope)
+    assert [name for name, check in found.items() if not check["ok"]] == []
+    asked = {"config", "permissions", "secrets", "clock", "scheduler", "executable", "sandbox", "units", "database"}
+    assert found.keys() == asked | {"disk", "ledger", "timers", "slots"} | ({"linger"} if scope.user else set())
+
+
+def test_failed_units_are_named(scope: Scope) -> None:
+    scope.machine.run("mv", "/srv/posts.jsonl", "/srv/away")
+    an_hour_passes(scope)
+    scope.systemctl("start", "xtrack-job@1.service", check=False)
+    found = checks(scope)["units"]
+    assert (found["ok"], found["detail"]) == (False, "failed: xtrack-job@1.service")
+    scope.machine.run("mv", "/srv/away", "/srv/posts.jsonl")
+    scope.xtrack("run-job", "1")
+    scope.systemctl("start", "xtrack-job@1.service")
+    assert wrong(scope) == []
+
+
+def test_a_disk_that_is_nearly_full_is_seen(scope: Scope) -> None:
+    inside = f"/{scope.data.relative_to(scope.machine.disk)}"
+    owner = scope.user or "xtrack"
+    scope.machine.run("mv", inside, "/srv/data")
+    scope.machine.run("mkdir", inside)
+    scope.machine.run("mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", inside)
+    scope.machine.run("cp", "-a", "/srv/data/.", inside)
+    scope.machine.run("chown", f"{owner}:", inside)
+    found = checks(scope)["disk"]
+    assert (found["ok"], found["detail"].startswith("nearly full: ")) == (False, True)
+
+
+def test_a_manager_that_does_not_answer_is_told_with_its_folder(machine: Machine) -> None:
+    scope = scope_of(machine, "user")
+    scope.xtrack("install-job", "--source", "sample", "--every", "hourly")
+    machine.run("loginctl", "disable-linger", "ann")
+    machine.run("systemctl", "stop", "user@1000.service", "user-runtime-dir@1000.service")
+    env: dict[str, Any] = {"XDG_RUNTIME_DIR": None}
+    found = checks(scope, **env)["scheduler"]
+    assert "systemd's user manager does not answer" in found["detail"]
+    assert "XDG_RUNTIME_DIR is not set" in found["detail"]
+    assert "XTRACK_SCHEDULER=none" in found["hint"]
+
+
+def test_the_runtime_folder_is_found_without_its_variable(machine: Machine) -> None:
+    scope = scope_of(machine, "user")
+    env: dict[str, Any] = {"XDG_RUNTIME_DIR": None}
+    machine.run("xtrack", "install-job", "--source", "sample", "--every", "hourly", user="ann", env=env)
+    assert checks(scope, **env)["scheduler"]["ok"]
+
+
+def test_an_executable_that_the_service_user_cannot_read_is_seen(machine: Machine) -> None:
+    scope = scope_of(machine, "system")
+    scope.xtrack("install-job", "--source", "sample", "--every", "hourly")
+    machine.run("chmod", "700", "/opt/xtrack/bin/xtrack")
+    found = checks(scope)["executable"]
+    assert (found["ok"], found["detail"]) == (False, "user xtrack cannot read /opt/xtrack/bin/xtrack")
+
+
+def test_settings_that_others_can_read_are_seen(machine: Machine) -> None:
+    scope = scope_of(machine, "system")
+    scope.xtrack("install-job", "--source", "sample", "--every", "hourly")
+    machine.run("chmod", "644", "/etc/xtrack/config.toml")
+    found = checks(scope)["permissions"]
+    assert (found["ok"], found["hint"]) == (False, "chmod 600 /etc/xtrack/config.toml")
+
+
+def test_a_systemd_that_is_too_old_is_refused(machine: Machine) -> None:
+    """A systemctl that tells another version: the oldest that XTrack works with is 249."""
+    scope = scope_of(machine, "user")
+    tool = machine.path("/opt/old/systemctl")
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\n/usr/bin/systemctl \"$@\" | sed 's/^Version=.*/Version=248 (248.3)/'\n")
+    tool.chmod(0o755)
+    env = {"PATH": "/opt/old:/opt/xtrack/bin:/usr/bin:/bin"}
+    done = machine.run(
+        "xtrack", "install-job", "--source", "sample", "--every", "hourly", user="ann", env=env, check=False
+    )
+    assert done.returncode == 78
+    assert "systemd 248 is too old" in done.stderr
+    assert "249" in checks(scope, **env)["scheduler"]["detail"]
