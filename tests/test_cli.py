@@ -514,8 +514,8 @@ def test_a_limit_limits(xtrack: Command, posts: Path) -> None:
 
 
 def test_an_overdue_job_says_so(xtrack: Command, posts: Path) -> None:
-    ten_minutes_ago = datetime.now(machine_zone()) - timedelta(minutes=10)
-    due_job(xtrack, posts, "--at", f"{ten_minutes_ago:%H:%M}")
+    twenty_minutes_ago = datetime.now(machine_zone()) - timedelta(minutes=20)
+    due_job(xtrack, posts, "--at", f"{twenty_minutes_ago:%H:%M}")
     assert "overdue since" in xtrack.good("list-jobs").out
     assert re.fullmatch(UTC_TIME, xtrack.good("show-job", "1", "--json").json["overdue_since"])
     outcome = xtrack("doctor")

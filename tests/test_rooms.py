@@ -19,6 +19,7 @@ FLOORS = [
     ("xtrack.cli",),
     ("xtrack.command", "xtrack.options"),
     ("xtrack.doctor", "xtrack.views"),
+    ("xtrack.due",),
     ("xtrack.jobs", "xtrack.run"),
     ("xtrack.context",),
     ("xtrack.scheduler",),
@@ -102,7 +103,7 @@ def test_only_the_store_speaks_sql(module: str) -> None:
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_only_scheduler_and_runs_start_processes(module: str) -> None:
-    if room(module) in ("xtrack.scheduler", "xtrack.run", "xtrack.demo"):
+    if room(module) in ("xtrack.scheduler", "xtrack.due", "xtrack.demo"):
         return
     assert not {"subprocess", "multiprocessing", "pty"} & imported(module)
 

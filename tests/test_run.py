@@ -11,9 +11,10 @@ import pytest
 
 from tests.conftest import World, flocked, line, write_lines
 from xtrack import jobs, ledger, locks
+from xtrack.due import run_due
 from xtrack.errors import NotFound, Temporary, XTrackError
 from xtrack.models import Digest
-from xtrack.run import run_due, run_job
+from xtrack.run import run_job
 
 
 def at(text: str) -> datetime:

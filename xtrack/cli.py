@@ -157,6 +157,10 @@ def update_job(
     """Change a job. What is not named stays; names and topics replace those that were there."""
     from xtrack import jobs
 
+    if (names and no_names) or (topics and no_topics):
+        raise UsageError("those that are named, or none?", "xtrack update-job --help")
+    if not any((names, every, at, source, topics, no_names, no_topics)):
+        raise UsageError("what is to be changed?", "xtrack update-job --help")
     wish = jobs.Wish(
         names=() if no_names else names or None,
         source=source,
@@ -262,14 +266,14 @@ def run_job(context: Context, job_id: int, queue: bool) -> None:
     sys.exit(do_job(context, job_id, _STARTS.get(os.environ.get("XTRACK_TRIGGER", ""), "typed")))
 
 
-@cli.command(epilog="Example, in crontab: */5 * * * * XTRACK_SCHEDULER=none xtrack run-due")
+@cli.command(epilog="\b\nExample, in crontab:\n  */5 * * * * XTRACK_SCHEDULER=none /path/to/xtrack run-due")
 @click.pass_obj
 def run_due(context: Context) -> None:
     """Run the jobs that are due.
 
     With a scheduler of the system these are the failed ones that are to be tried again, without one all.
     """
-    from xtrack.run import run_due as do_due
+    from xtrack.due import run_due as do_due
 
     try:
         sys.exit(do_due(context))

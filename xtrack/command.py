@@ -42,6 +42,7 @@ class Command(click.Command):
 
 def _context(system: bool) -> Context:
     home = locate({**os.environ, "XTRACK_SCHEDULER": "systemd-system"} if system else os.environ)
+    os.umask(0o077)
     if home.is_system:
         become_service_user()
     return Context(home, machine_zone(), utc_now, say)

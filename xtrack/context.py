@@ -1,12 +1,13 @@
 """What every use case is given: the home with its store and scheduler, the clock, the zone, and where to log."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 
 from xtrack.config import Home
-from xtrack.errors import NotFound
+from xtrack.errors import Misconfigured, NotFound
 from xtrack.ledger import horizon
 from xtrack.models import Job
 from xtrack.scheduler import Backend, backend
@@ -29,10 +30,21 @@ class Context:
 
     @cached_property
     def store(self) -> Store:
-        """The home's store, opened when first used. Raises NotFound where no job was ever installed."""
-        if not self.home.data.is_dir():
-            raise NotFound(f"there are no jobs yet in {self.home.data}", "xtrack install-job --help")
+        """The home's store, opened when first used. Raises as require_data does."""
+        self.require_data()
         return Store(self.home.database)
+
+    def require_data(self) -> None:
+        """Raises NotFound where no job was ever installed, Misconfigured where data are gone that have timers."""
+        if not self.home.data.is_dir():
+            if self._has_timers():
+                raise Misconfigured(f"the data are gone, and the timers are not: {self.home.data}", "restore a backup")
+            raise NotFound(f"there are no jobs yet in {self.home.data}", "xtrack install-job --help")
+
+    def _has_timers(self) -> bool:
+        with suppress(Misconfigured):
+            return bool(self.backend.reconcile([], [], dry_run=True))
+        return False
 
     @cached_property
     def backend(self) -> Backend:

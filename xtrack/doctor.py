@@ -127,7 +127,8 @@ def _slots(context: Context, all_jobs: Sequence[Job]) -> Iterator[Check]:
         yield Check("slots", True, "none overdue")
     for job_id, what, problem in late:
         why = f" ({problem})" if problem else ""
-        yield Check("slots", False, f"job {job_id}: {what}{why}", f"xtrack logs {job_id}")
+        look = "xtrack run-due" if context.home.scheduler == "none" else f"xtrack logs {job_id}"
+        yield Check("slots", False, f"job {job_id}: {what}{why}", look)
 
 
 def _some(things: Sequence[str]) -> str:

@@ -16,8 +16,8 @@ class Job:
     """What to watch and how often.
 
     `names` are handles without @ and filter authors (empty: all). `frequency` is a canonical one of slots.py, `at`
-    its anchor "HH:MM". Only slots later than `schedule_since` exist; `closed_slot` is the last one that is done, failed
-    for good or given up.
+    its anchor, "HH:MM" or "Mon HH:MM". Only slots later than `schedule_since` exist; `closed_slot` is the last one that
+    is done, failed for good or given up.
     """
 
     id: int

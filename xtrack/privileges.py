@@ -25,7 +25,6 @@ def become_service_user() -> None:
     user = service_user()
     if os.geteuid() != 0 or user is None:
         return
-    os.umask(0o077)
     os.setgroups([])
     os.setegid(user.pw_gid)
     os.seteuid(user.pw_uid)

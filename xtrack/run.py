@@ -1,8 +1,6 @@
-"""One run of one job, top to bottom, and run_due for all that is due."""
+"""One run of one job, top to bottom."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +14,7 @@ from xtrack.models import Digest, Feed, Job, Post, Run, Start
 from xtrack.sources import open_source
 from xtrack.store import RunGone, source_changed
 
-_UNIT_SECONDS = 15 * 60
+UNIT_SECONDS = 15 * 60
 _QUIET = Digest(method="none", headline="Nothing new", lines=(), omitted=0)
 
 
@@ -30,7 +28,7 @@ def run_job(context: Context, job_id: int, start: Start) -> int:
     if start != "typed" and not _is_anything_to_do(context, job_id, start):
         return 0
     with _job_locked(context, job_id, start):
-        _close_died_run(context, job_id)
+        close_died_run(context, job_id)
         return max((_attempt(context, run) for run in _runs(context, job_id, start)), default=0)
 
 
@@ -124,10 +122,10 @@ def _extend_timeout(_: float) -> None:
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
         name = "\0" + address[1:] if address.startswith("@") else address
-        notify.sendto(f"EXTEND_TIMEOUT_USEC={_UNIT_SECONDS * 1_000_000}".encode(), name)
+        notify.sendto(f"EXTEND_TIMEOUT_USEC={UNIT_SECONDS * 1_000_000}".encode(), name)
 
 
-def _close_died_run(context: Context, job_id: int) -> None:
+def close_died_run(context: Context, job_id: int) -> None:
     """We hold the job's lock: whoever says that he is running has died, which is a failed attempt like any other."""
     run = context.store.running_run(job_id)
     if run is None:
@@ -232,49 +230,3 @@ def _fail(context: Context, run: Run, error: XTrackError) -> int:
 
 def _posts(count: int) -> str:
     return f"{count} post" + "s" * (count != 1)
-
-
-def run_due(context: Context) -> int:
-    """Have all jobs run that have a slot to be tried now or a queued run; gives the exit code.
-
-    Where the system's scheduler starts them, this does not wait for them, and has itself called again while anything
-    waits: an open slot of an active job, also one that is being run or not yet to be tried, or a running or queued run.
-    """
-    for run in context.store.open_runs():
-        with locks.held(locks.job(context.home.locks, run.job_id)) as ours:
-            if ours:
-                _close_died_run(context, run.job_id)
-    now = context.clock()
-    waiting = [(job.id, slot) for job in context.jobs() if (slot := ledger.due(job, now, context.zone))]
-    tried = [job for job, slot in waiting if ledger.is_to_be_tried(context.store.attempts(job, slot), now)]
-    runs = context.store.open_runs()
-    ready = sorted({*tried, *(run.job_id for run in runs if run.state == "queued")})
-    if context.home.scheduler == "none":
-        return _run_children(context, ready)
-    context.backend.start(ready, again=bool(waiting or runs))
-    return 0
-
-
-def _run_children(context: Context, job_ids: Sequence[int]) -> int:
-    """Run these jobs as children of ours, as many at once as there are places; gives the exit code of them all."""
-    free = [job_id for job_id in job_ids if not locks.is_held(locks.job(context.home.locks, job_id))]
-    if not free:
-        return 0
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(settings(context.home, os.environ).parallel_runs) as pool:
-        codes = set(pool.map(_run_child, free)) - {0}
-    others = codes - {Temporary.exit_code}
-    return max(others) if others else max(codes, default=0)
-
-
-def _run_child(job_id: int) -> int:
-    """One job in a process of its own, ended when it takes longer than a unit may; gives its exit code."""
-    command = [sys.executable, "-P", "-m", "xtrack", "run-job", str(job_id)]
-    try:
-        done = subprocess.run(
-            command, env={**os.environ, "XTRACK_TRIGGER": "timer"}, timeout=_UNIT_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return Temporary.exit_code
-    return done.returncode if done.returncode >= 0 else Temporary.exit_code

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import cache
 from itertools import count as count_up
 
 from xtrack.errors import UsageError
@@ -81,9 +82,13 @@ def kept(frequency: str, at: str, local_now: datetime) -> str:
 
 
 def spread(frequency: str, at: str, index: int, count: int) -> str:
-    """The anchor of one of `count` jobs installed together: from `at` on, evenly over the period, or over an hour."""
+    """The anchor of one of `count` jobs installed together: from `at` on, evenly over the period, or over an hour.
+
+    Those of weekdays stay on the same side of midnight, or Friday's would come on Monday.
+    """
     weekday, hour, minute = _parts(at)
-    later = timedelta(minutes=index * _MINUTES.get(frequency, 60) // count)
+    room = min(60, 24 * 60 - 60 * hour - minute) if frequency == "weekdays" else _MINUTES.get(frequency, 60)
+    later = timedelta(minutes=index * room // count)
     # Any week that begins on the first of a month.
     return anchor(frequency, None, datetime(2001, 1, 1 + weekday, hour, minute, tzinfo=UTC) + later)
 
@@ -93,6 +98,7 @@ def _parts(at: str) -> tuple[int, int, int]:
     return _SHORT.index(at[:-6] or "Mon"), int(at[-5:-3]), int(at[-2:])
 
 
+@cache
 def calendar(frequency: str, at: str) -> Calendar:
     """The calendar of a canonical frequency with its anchor."""
     weekday, hour, minute = _parts(at)

@@ -33,7 +33,18 @@ def wrong(scope: Scope, **env: str) -> list[str]:
 def test_a_sound_machine_has_nothing_wrong(scope: Scope) -> None:
     found = checks(scope)
     assert [name for name, check in found.items() if not check["ok"]] == []
-    asked = {"config", "permissions", "secrets", "clock", "scheduler", "executable", "sandbox", "units", "database"}
+    asked = {
+        "config",
+        "permissions",
+        "secrets",
+        "clock",
+        "scheduler",
+        "home",
+        "executable",
+        "sandbox",
+        "units",
+        "database",
+    }
     assert found.keys() == asked | {"disk", "ledger", "timers", "slots"} | ({"linger"} if scope.user else set())
 
 
@@ -110,3 +121,32 @@ def test_a_systemd_that_is_too_old_is_refused(machine: Machine) -> None:
     assert done.returncode == 78
     assert "systemd 248 is too old" in done.stderr
     assert "249" in checks(scope, **env)["scheduler"]["detail"]
+
+
+def test_data_that_are_gone_are_no_empty_home_and_take_no_timer_along(scope: Scope) -> None:
+    inside = f"/{scope.data.relative_to(scope.machine.disk)}"
+    scope.machine.run("mv", inside, "/srv/data")
+    assert not checks(scope)["home"]["ok"]
+    for command in ("list-jobs", "sync"):
+        code, said = scope.refused(command)
+        assert (code, "the data are gone, and the timers are not" in said) == (78, True)
+    assert scope.systemctl("is-active", "xtrack-job@1.timer") == "active\n"
+    scope.machine.run("mv", "/srv/data", inside)
+    assert wrong(scope) == []
+
+
+def test_what_the_system_s_units_need_comes_back_with_sync(machine: Machine) -> None:
+    scope = scope_of(machine, "system")
+    scope.xtrack("install-job", "--source", "sample", "--every", "hourly")
+    machine.run("rm", "-r", "/etc/xtrack")
+    assert checks(scope)["home"]["detail"] == "the settings are gone: /etc/xtrack/config.toml"
+    machine.run("userdel", "xtrack")
+    assert checks(scope)["home"]["detail"] == "user xtrack is gone"
+    uid = scope.data.stat().st_uid
+    scope.xtrack("sync", check=False)
+    machine.run("chown", "-R", "xtrack:", "/var/lib/xtrack")
+    scope.xtrack("sync")
+    assert wrong(scope) == []
+    an_hour_passes(scope)
+    scope.systemctl("start", "xtrack-job@1.service")
+    assert [run["exit_code"] for run in scope.runs()] == [0], uid

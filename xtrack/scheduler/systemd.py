@@ -208,7 +208,22 @@ class Systemd:
             on = Check("linger", True, "on: timers run while you are logged out")
             off = Check("linger", False, "off: timers stop when you log out", f"loginctl enable-linger {_me()}")
             found.append(on if _lingers() else off)
-        return [*found, self._check_executable(), self._check_sandbox(), self._check_failed()]
+        return [*found, self._check_home(), self._check_executable(), self._check_sandbox(), self._check_failed()]
+
+    def _check_home(self) -> Check:
+        """What the units need to be there; without it they end with a status of systemd's own (systemd.exec(5))."""
+        home = self._home
+        if not self._text(self._units.sweep):
+            return Check("home", True, "no units yet")
+        if self._home.is_system and service_user() is None:
+            return Check("home", False, f"user {SERVICE_USER} is gone", "xtrack sync")
+        if not home.data.is_dir():
+            return Check("home", False, f"the data are gone: {home.data}", "restore a backup, then: xtrack sync")
+        with as_root():
+            lacks_config = home.is_system and home.keeps_config_apart and not home.config.exists()
+        if lacks_config:
+            return Check("home", False, f"the settings are gone: {home.config}", "xtrack sync")
+        return Check("home", True, str(home.data))
 
     def _check_executable(self) -> Check:
         """Whether what the units on disk start is this program, and there, and open to the service user."""
@@ -226,7 +241,7 @@ class Systemd:
     def _check_sandbox(self) -> Check:
         """Which of the sandboxes the units have, and whether they can start in it."""
         if self._home.is_system:
-            return Check("sandbox", True, "the full set: a run sees only the program, its data and the network")
+            return Check("sandbox", True, "the full set: a run may write nothing but its data")
         if not self._has_private_users():
             why = "the plain set: this machine lets a user's units have no user namespace of their own"
             return Check("sandbox", True, why)
@@ -279,7 +294,9 @@ def _no_linger() -> str:
 def _make_config(home: Home) -> None:
     """An empty config for root alone, so that the units' LoadCredential= finds one."""
     if home.keeps_config_apart and not home.config.exists():
-        home.config.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not home.config.parent.is_dir():
+            home.config.parent.mkdir(parents=True)
+            home.config.parent.chmod(0o755)
         write_atomically(home.config, "", 0o600)
 
 

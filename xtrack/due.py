@@ -1,0 +1,85 @@
+"""All that is due: started by the system's scheduler, or where there is none run as children of ours."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from xtrack import ledger, locks
+from xtrack.config import settings
+from xtrack.context import Context
+from xtrack.errors import Temporary
+from xtrack.run import UNIT_SECONDS, close_died_run
+
+if TYPE_CHECKING:
+    from socket import socket
+
+
+def run_due(context: Context) -> int:
+    """Have all jobs run that have a slot to be tried now or a queued run; gives the exit code.
+
+    Where the system's scheduler starts them, this does not wait for them, and has itself called again while anything
+    waits: an open slot of an active job, also one that is being run or not yet to be tried, or a running or queued run.
+    """
+    for run in context.store.open_runs():
+        with locks.held(locks.job(context.home.locks, run.job_id)) as ours:
+            if ours:
+                close_died_run(context, run.job_id)
+    now = context.clock()
+    waiting = [(job.id, slot) for job in context.jobs() if (slot := ledger.due(job, now, context.zone))]
+    tried = [job for job, slot in waiting if ledger.is_to_be_tried(context.store.attempts(job, slot), now)]
+    runs = context.store.open_runs()
+    ready = sorted({*tried, *(run.job_id for run in runs if run.state == "queued")})
+    if context.home.scheduler == "none":
+        return _run_children(context, ready)
+    context.backend.start(ready, again=bool(waiting or runs))
+    return 0
+
+
+def _run_children(context: Context, job_ids: Sequence[int]) -> int:
+    """Run these jobs as children of ours, as many at once as there are places; gives the exit code of them all."""
+    free = [job_id for job_id in job_ids if not locks.is_held(locks.job(context.home.locks, job_id))]
+    if not free:
+        return 0
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(settings(context.home, os.environ).parallel_runs) as pool:
+        codes = set(pool.map(_run_child, free)) - {0}
+    others = codes - {Temporary.exit_code}
+    return max(others) if others else max(codes, default=0)
+
+
+def _run_child(job_id: int) -> int:
+    """One job in a process of its own, ended when it works longer than a unit may; gives its exit code.
+
+    A child that waits says so as it would to systemd (sd_notify(3)), and its time counts anew.
+    """
+    import socket
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        address = f"{folder}/notify"
+        notify.bind(address)
+        notify.setblocking(False)
+        # Not as a timer's: what is not due yet is for the next call.
+        told = {"XTRACK_TRIGGER": "play", "NOTIFY_SOCKET": address}
+        command = [sys.executable, "-P", "-m", "xtrack", "run-job", str(job_id)]
+        with subprocess.Popen(command, env={**os.environ, **told}) as child:
+            code = _waited_for(child, notify)
+    return code if code >= 0 else Temporary.exit_code
+
+
+def _waited_for(child: "subprocess.Popen[bytes]", notify: "socket") -> int:
+    """The exit code of a child, which is killed when it has been silent for too long."""
+    deadline = time.monotonic() + UNIT_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
+            return child.wait(timeout=1)
+        with suppress(BlockingIOError):
+            while notify.recv(100):
+                deadline = time.monotonic() + UNIT_SECONDS
+    child.kill()
+    return child.wait()
