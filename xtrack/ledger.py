@@ -9,25 +9,32 @@ from datetime import datetime, timedelta, tzinfo
 from xtrack import slots
 from xtrack.models import Attempts, Job
 
+_EARLIEST = timedelta(minutes=1)
 _CLOCK_WAS_WRONG = timedelta(hours=6)
 _AS_GOOD_AS_COME = timedelta(minutes=1)
 
 
 def horizon(now: datetime) -> datetime:
-    """Closed slots and schedule_since later than this come from a clock that was wrong, and are ignored."""
-    return now + timedelta(days=1)
+    """No slot is closed earlier: those after this come from a clock that was wrong, and count when their time comes."""
+    return now + _EARLIEST
+
+
+def is_absurd(since: datetime, now: datetime) -> bool:
+    """Whether a schedule_since comes from a clock that was wrong by so much that nobody waits for it."""
+    return since > now + timedelta(days=1)
 
 
 def tolerance(job: Job) -> timedelta:
     """How much too early a timer's start may be (AccuracySec=, a clock that was just set)."""
     period = slots.calendar(job.frequency, job.at).period
-    return timedelta(seconds=5 if period < timedelta(minutes=5) else 60)
+    return timedelta(seconds=5) if period < timedelta(minutes=5) else _EARLIEST
 
 
 def _done(job: Job, now: datetime) -> datetime | None:
     """Up to when nothing is owed; None when all that is known of it comes from a clock that was wrong."""
-    known = (job.schedule_since, job.closed_slot)
-    return max((moment for moment in known if moment and moment <= horizon(now)), default=None)
+    since = None if is_absurd(job.schedule_since, now) else job.schedule_since
+    closed = job.closed_slot if job.closed_slot and job.closed_slot <= horizon(now) else None
+    return max((moment for moment in (since, closed) if moment), default=None)
 
 
 def due(job: Job, now: datetime, zone: tzinfo, early: timedelta = timedelta(0)) -> datetime | None:

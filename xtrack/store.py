@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from xtrack import rows
 from xtrack.database import Database
@@ -316,6 +316,16 @@ class Store(Database):
             return Attempts()
         return Attempts(len(found), rows.known(found[0]["started_at"]), rows.moment(found[-1]["next_try"]))
 
+    def _note_end(self, db: sqlite3.Connection, job_id: int, now: datetime, closed: datetime | None) -> None:
+        """Set last_run; a slot that is closed ends a schedule_since that a wrong clock wrote, or it would come true."""
+        values = {"id": job_id, "now": rows.stamp(now), "closed": rows.stamp(closed) if closed else None}
+        db.execute(
+            """UPDATE jobs SET last_run = :now, schedule_since =
+            CASE WHEN :closed IS NOT NULL AND schedule_since > :absurd THEN :closed ELSE schedule_since END
+            WHERE id = :id""",
+            {**values, "absurd": rows.stamp(now + timedelta(days=1))},
+        )
+
     def fail_run(
         self, run: Run, state: str, now: datetime, exit_code: int | None, error: str, next_try: datetime | None
     ) -> None:
@@ -334,7 +344,7 @@ class Store(Database):
                     run.id,
                 ],
             )
-            db.execute("UPDATE jobs SET last_run = ? WHERE id = ?", [rows.stamp(now), run.job_id])
+            self._note_end(db, run.job_id, now, run.slot if next_try is None else None)
 
     def finish_run(
         self, run: Run, digest: Digest, post_count: int, seen: dict[int, int], slot: datetime | None, now: datetime
@@ -374,7 +384,7 @@ class Store(Database):
                 stage = '' WHERE id = ?""",
                 [rows.stamp(now), post_count, rows.stamp(slot) if slot else None, slot is not None, run.id],
             )
-            db.execute("UPDATE jobs SET last_run = ? WHERE id = ?", [rows.stamp(now), run.job_id])
+            self._note_end(db, run.job_id, now, slot)
         return summary_id
 
     def runs(self, job_id: int | None = None, limit: int = 50) -> list[Run]:
