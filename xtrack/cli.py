@@ -420,7 +420,7 @@ def uninstall(context: Context, purge: bool, yes: bool) -> None:
     click.echo("\n".join(plan.lines()) or "There were no timers to remove.")
     if not purge:
         say(f"The data stay in {context.home.data}")
-    elif context.home.config.exists():
+    elif context.home.config.exists() and context.home.config.stat().st_size:
         say(f"The settings stay: {context.home.config}")
 
 

@@ -248,10 +248,13 @@ def uninstall(context: Context, purge: bool) -> Plan:
 
     Runs that are going on are let finish, or with `purge` find their job gone and end.
     """
-    plan = context.backend.remove()
-    if purge and context.home.data.is_dir():
-        context.store.delete_jobs(job.id for job in context.jobs())
-        remove_data(context.home)
+    if not context.home.data.is_dir():
+        return context.backend.remove()
+    with _timers_locked(context):
+        plan = context.backend.remove()
+        if purge:
+            context.store.delete_jobs(job.id for job in context.jobs())
+            remove_data(context.home)
     return plan
 
 

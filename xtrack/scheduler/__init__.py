@@ -12,11 +12,15 @@ from xtrack.models import Job
 
 @dataclass(frozen=True)
 class Actual:
-    """What is on disk and loaded: texts by file name, names that somebody else has, timers enabled and waiting."""
+    """What is on disk and loaded: texts by file name, names that somebody else has, timers enabled and waiting.
+
+    Files that are `stale` are not yet in force as they are on disk.
+    """
 
     files: Mapping[str, str] = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
     live: frozenset[str] = frozenset()
+    stale: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,14 @@ def diff(
         if name in actual.foreign:
             raise Misconfigured(f"{name} is there already and not of this home", "move it away, then: xtrack sync")
     return Plan(
-        shared={name: text for name, text in shared.items() if actual.files.get(name) != text},
+        shared={name: text for name, text in shared.items() if actual.files.get(name) != text or name in actual.stale},
         new={name: text for name, text in timers.items() if name not in actual.files},
-        changed={name: text for name, text in timers.items() if actual.files.get(name, text) != text},
-        idle=tuple(n for n, text in timers.items() if actual.files.get(n) == text and n not in actual.live),
+        changed={n: text for n, text in timers.items() if actual.files.get(n, text) != text or n in actual.stale},
+        idle=tuple(
+            name
+            for name, text in timers.items()
+            if actual.files.get(name) == text and name not in actual.live | actual.stale
+        ),
         paused=tuple(name for name in unwanted if name in paused),
         gone=tuple(name for name in unwanted if name not in paused),
     )

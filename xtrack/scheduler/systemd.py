@@ -41,23 +41,31 @@ class Systemd:
         return self._units.timer(job_id)
 
     def _actual(self, names: Iterable[str]) -> Actual:
-        """The state of these units."""
+        """The state of these units; stale are those that the manager knows otherwise than they are on disk."""
         texts = {name: text for name in names if (text := self._text(name)) is not None}
         files = {name: text for name, text in texts.items() if f"\n{self._units.mark}\n" in text}
-        return Actual(files, frozenset(texts.keys() - files.keys()), self._live(files))
+        timers = [name for name in files if self._units.job_id(name)]
+        loaded = {self._units.instance(name, timers): name for name in files}
+        shown = list(self._manager.show(list(loaded), "Id", "ActiveState", "NeedDaemonReload"))
+        stale = {loaded[unit["Id"]] for unit in shown if unit["NeedDaemonReload"] == "yes"}
+        if self._units.sweep in files and not self._is_enabled(self._units.sweep):
+            stale.add(self._units.sweep)
+        active = {unit["Id"] for unit in shown if unit["ActiveState"] == "active"}
+        live = frozenset(name for name in timers if name in active and self._is_enabled(name))
+        return Actual(files, frozenset(texts.keys() - files.keys()), live, frozenset(stale))
 
     def _text(self, name: str) -> str | None:
+        """What a unit's file says, "" when it is no file that we can read, None when nothing has its name."""
+        path = self._manager.folder / name
         try:
-            return (self._manager.folder / name).read_text(encoding="utf-8", errors="replace")
+            return path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
-            return None
+            return "" if path.is_symlink() else None
+        except OSError:
+            return ""
 
-    def _live(self, names: Iterable[str]) -> frozenset[str]:
-        """The jobs' timers among these units that are enabled and wait."""
-        wants = self._manager.folder / "timers.target.wants"
-        enabled = [name for name in names if self._units.job_id(name) and (wants / name).is_symlink()]
-        shown = self._manager.show(enabled, "Id", "ActiveState")
-        return frozenset(unit["Id"] for unit in shown if unit["ActiveState"] == "active")
+    def _is_enabled(self, timer: str) -> bool:
+        return (self._manager.folder / "timers.target.wants" / timer).is_symlink()
 
     def _timers_on_disk(self) -> dict[int, str]:
         if not self._manager.folder.is_dir():
@@ -122,6 +130,7 @@ class Systemd:
         return self._units.shared(executable(), self._has_private_users())
 
     def _apply(self, plan: Plan) -> None:
+        self._clear()
         self._take_away([*plan.paused, *plan.gone])
         if plan.changed:
             self._manager.ctl("stop", *plan.changed)
@@ -130,7 +139,9 @@ class Systemd:
         started = [*plan.new, *plan.changed, *plan.idle]
         for name in started:
             _touch(self._manager.stamp(name))
-        if plan.shared or plan.changed or plan.gone:
+        # A timer that was paused may be loaded still, with the schedule that it had.
+        known = self._manager.show(list(plan.new), "NeedDaemonReload")
+        if plan.shared or plan.changed or plan.gone or any(unit["NeedDaemonReload"] == "yes" for unit in known):
             self._manager.ctl("daemon-reload")
         enabled = [*started, *(name for name in plan.shared if name == self._units.sweep)]
         if enabled:
@@ -143,12 +154,19 @@ class Systemd:
         if timers:
             self._manager.ctl("disable", "--no-reload", *timers)
             self._manager.ctl("stop", *timers)
-        for name in names:
-            (self._manager.folder / name).unlink(missing_ok=True)
         for name in timers:
             self._manager.stamp(name).unlink(missing_ok=True)
         jobs = [job_id for name in timers if (job_id := self._units.job_id(name))]
         self._forget([unit(job_id) for job_id in jobs for unit in (self._units.service, self._units.manual)])
+        # The files last: as long as they are there, what was not finished is done again.
+        for name in names:
+            (self._manager.folder / name).unlink(missing_ok=True)
+
+    def _clear(self) -> None:
+        """Remove what a command that was killed was writing."""
+        for kind in ("job@", "manual@", "run-due."):
+            for path in self._manager.folder.glob(f".{self._units.prefix}-{kind}*"):
+                path.unlink(missing_ok=True)
 
     def _forget(self, units: Sequence[str]) -> None:
         """Have the manager forget that units failed; it says no for each that it does not know."""
@@ -159,6 +177,7 @@ class Systemd:
     def remove(self) -> Plan:
         plan = Plan(gone=tuple(self._actual([*self._timers_on_disk().values(), *self._units.shared_names()]).files))
         with as_root():
+            self._clear()
             self._take_away(plan.gone)
             if plan.gone:
                 self._manager.ctl("daemon-reload")

@@ -1,6 +1,7 @@
 """What a home's systemd units are called and say. Pure; facts: systemd.unit(5), systemd.timer(5), systemd.exec(5)."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -82,6 +83,11 @@ class Units:
         """The job whose timer a file name is, None when it is no such name of this home's."""
         number = name.removeprefix(f"{self.prefix}-job@").removesuffix(".timer")
         return int(number) if number.isascii() and number.isdigit() and self.timer(int(number)) == name else None
+
+    def instance(self, name: str, timers: Sequence[str]) -> str:
+        """By what the manager knows a unit file: a template's state is that of an instance of one of these timers."""
+        job_id = next((job_id for timer in timers if (job_id := self.job_id(timer))), 0)
+        return name.replace("@.", f"@{job_id}.")
 
     def shared_names(self) -> list[str]:
         """The files that all jobs have in common."""
