@@ -141,7 +141,7 @@ def loaded(xtrack: Command, job_id: int, **environ: str) -> set[str]:
 import atexit, sys
 atexit.register(lambda: print("LOADED", *sys.modules, file=sys.stderr))
 sys.argv = ["xtrack", "run-job", "{job_id}"]
-from xtrack.cli import main
+from xtrack.__main__ import main
 main()
 """
     done = subprocess.run(
@@ -176,17 +176,23 @@ def test_a_run_whose_slot_is_done_loads_little(xtrack: Command) -> None:
     names = loaded(xtrack, xtrack.installed(), XTRACK_TRIGGER="timer")
     assert "xtrack.run" in names
     assert heavy(names) == set()
-    assert third_party(names) == {"click"}
+    assert third_party(names) == set()
     assert not any(name.startswith(("xtrack.summarizers", "xtrack.schema", "xtrack.jobs")) for name in names)
 
 
 @pytest.mark.parametrize("source", ["sample", "file"])
 def test_a_whole_run_loads_little(xtrack: Command, source: str, tmp_path: Path) -> None:
     spec = source if source == "sample" else str(write_lines(tmp_path / "posts.jsonl", range(5)))
-    names = loaded(xtrack, xtrack.installed("--source", spec))
+    job_id = xtrack.installed("--source", spec)
+    names = loaded(xtrack, job_id)
     assert "xtrack.summarizers.extractive" in names
     assert heavy(names) == set()
     assert third_party(names) == {"click"}
+    xtrack.make_due(job_id)
+    names = loaded(xtrack, job_id, XTRACK_TRIGGER="timer")
+    assert "xtrack.run" in names
+    assert heavy(names) == set()
+    assert third_party(names) == set()
 
 
 def test_a_run_with_nothing_new_loads_no_summarizer(xtrack: Command, tmp_path: Path) -> None:
@@ -201,7 +207,7 @@ def test_help_loads_little() -> None:
 import atexit, sys
 atexit.register(lambda: print(*sys.modules, file=sys.stderr))
 sys.argv = ["xtrack", "--help"]
-from xtrack.cli import main
+from xtrack.__main__ import main
 main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -226,13 +226,6 @@ def test_a_service_is_told_its_home() -> None:
     ]
 
 
-def test_in_system_scope_the_config_comes_as_a_credential() -> None:
-    apart = home("systemd-system", "/var/lib/watch", "/etc/watch/config.toml")
-    services = [text for name, text in units(apart).items() if name.endswith(".service")]
-    assert [setting(text, "LoadCredential") for text in services] == ["config.toml:/etc/watch/config.toml"] * 3
-    assert not any("LoadCredential" in text for text in units(home("systemd-user")).values())
-
-
 def test_only_the_sweep_may_become_somebody_else() -> None:
     texts = units(home("systemd-system"))
     (job,) = [text for name, text in texts.items() if name.endswith("job@.service")]

@@ -1,23 +1,22 @@
 """The xtrack command: each command parses, calls one use case, and prints what it gives."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
 from xtrack import __version__, options
-from xtrack.command import Group, run, say
-from xtrack.context import Context
+from xtrack.command import Group, say
+from xtrack.command import run as run_group
 from xtrack.errors import BadData, NotFound, UsageError
-from xtrack.models import Start
+
+if TYPE_CHECKING:
+    from xtrack.context import Context
 
 _T = TypeVar("_T")
 _MANY = 50
-# What the units say of who starts them; a person says nothing.
-_STARTS: dict[str, Start] = {"timer": "timer", "play": "play"}
 
 _EXAMPLES = """\b
 Examples:
@@ -85,7 +84,7 @@ Examples:
 @click.option("--paused", is_flag=True, help="Without timers for now; resume-job writes them.")
 @click.pass_obj
 def install_job(
-    context: Context,
+    context: "Context",
     names: tuple[str, ...],
     every: str,
     at: str | None,
@@ -114,7 +113,7 @@ def _text(file: TextIO) -> str:
         raise BadData(f"{file.name} is no text in UTF-8: {error}", f"file {file.name}") from error
 
 
-def _print_change(context: Context, changed: Any, what: str) -> None:
+def _print_change(context: "Context", changed: Any, what: str) -> None:
     """One job with its next run on a line of its own; several, a line each."""
     from xtrack import views
 
@@ -144,7 +143,7 @@ Examples:
 @click.option("--no-topics", is_flag=True, help="Take posts on everything.")
 @click.pass_obj
 def update_job(
-    context: Context,
+    context: "Context",
     job_id: int,
     names: tuple[str, ...],
     every: str | None,
@@ -171,7 +170,7 @@ def update_job(
     _print_change(context, jobs.update(context, job_id, wish), "updated")
 
 
-def _chosen(context: Context, job_ids: Iterable[int], every_job: bool) -> list[int]:
+def _chosen(context: "Context", job_ids: Iterable[int], every_job: bool) -> list[int]:
     """The jobs that a command is for: those named, each once, or all."""
     named = list(dict.fromkeys(job_ids))
     if bool(named) == every_job:
@@ -192,7 +191,7 @@ Examples:
 @options.jobs_named
 @options.all_jobs
 @click.pass_obj
-def pause_job(context: Context, job_ids: tuple[int, ...], every_job: bool) -> None:
+def pause_job(context: "Context", job_ids: tuple[int, ...], every_job: bool) -> None:
     """Remove the timers of jobs and keep all their data."""
     from xtrack import jobs
 
@@ -210,7 +209,7 @@ Examples:
 @options.jobs_named
 @options.all_jobs
 @click.pass_obj
-def resume_job(context: Context, job_ids: tuple[int, ...], every_job: bool) -> None:
+def resume_job(context: "Context", job_ids: tuple[int, ...], every_job: bool) -> None:
     """Write the timers of paused jobs again. Only slots from now on count."""
     from xtrack import jobs
 
@@ -229,7 +228,7 @@ Examples:
 @options.all_jobs
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def delete_job(context: Context, job_ids: tuple[int, ...], every_job: bool, yes: bool) -> None:
+def delete_job(context: "Context", job_ids: tuple[int, ...], every_job: bool, yes: bool) -> None:
     """Delete jobs with their runs and summaries. This cannot be undone."""
     from xtrack import jobs
 
@@ -253,7 +252,7 @@ Examples:
 @options.job
 @click.option("--queue", is_flag=True, help="Have the scheduler run it, in a unit of its own, and do not wait.")
 @click.pass_obj
-def run_job(context: Context, job_id: int, queue: bool) -> None:
+def run_job(context: "Context", job_id: int, queue: bool) -> None:
     """Run a job now, paused or not. By hand, this leaves its schedule alone."""
     if queue:
         from xtrack import jobs
@@ -263,12 +262,12 @@ def run_job(context: Context, job_id: int, queue: bool) -> None:
         return
     from xtrack.run import run_job as do_job
 
-    sys.exit(do_job(context, job_id, _STARTS.get(os.environ.get("XTRACK_TRIGGER", ""), "typed")))
+    sys.exit(do_job(context, job_id, "typed"))
 
 
 @cli.command(epilog="\b\nExample, in crontab:\n  */5 * * * * XTRACK_SCHEDULER=none /path/to/xtrack run-due")
 @click.pass_obj
-def run_due(context: Context) -> None:
+def run_due(context: "Context") -> None:
     """Run the jobs that are due.
 
     With a scheduler of the system these are the failed ones that are to be tried again, without one all.
@@ -284,7 +283,7 @@ def run_due(context: Context) -> None:
 @cli.command(epilog="Example: xtrack list-jobs --json")
 @options.as_json
 @click.pass_obj
-def list_jobs(context: Context, as_json: bool) -> None:
+def list_jobs(context: "Context", as_json: bool) -> None:
     """All jobs: state, last run and its result, next run."""
     from xtrack import jobs, views
 
@@ -300,7 +299,7 @@ def list_jobs(context: Context, as_json: bool) -> None:
 @options.job
 @options.as_json
 @click.pass_obj
-def show_job(context: Context, job_id: int, as_json: bool) -> None:
+def show_job(context: "Context", job_id: int, as_json: bool) -> None:
     """All that is known of one job."""
     from xtrack import jobs, views
 
@@ -316,14 +315,14 @@ def show_job(context: Context, job_id: int, as_json: bool) -> None:
 @options.limit
 @options.as_json
 @click.pass_obj
-def list_runs(context: Context, job_id: int | None, limit: int, as_json: bool) -> None:
+def list_runs(context: "Context", job_id: int | None, limit: int, as_json: bool) -> None:
     """The newest runs, of one job or of all."""
-    from xtrack import views
+    from xtrack import jobs, views
 
     if job_id:
         context.job(job_id)
     _print_list(
-        lambda: context.store.runs(job_id, limit),
+        lambda: jobs.runs(context, job_id, limit),
         views.run_json if as_json else None,
         lambda found: views.runs_table(found, context.local),
         "No runs yet. To make one: xtrack run-job JOB",
@@ -335,7 +334,7 @@ def list_runs(context: Context, job_id: int | None, limit: int, as_json: bool) -
 @options.limit
 @options.as_json
 @click.pass_obj
-def list_summaries(context: Context, job_id: int | None, limit: int, as_json: bool) -> None:
+def list_summaries(context: "Context", job_id: int | None, limit: int, as_json: bool) -> None:
     """The newest summaries, of one job or of all."""
     from xtrack import views
 
@@ -353,7 +352,7 @@ def list_summaries(context: Context, job_id: int | None, limit: int, as_json: bo
 @click.argument("summary_id", metavar="SUMMARY", type=options.NUMBER)
 @options.as_json
 @click.pass_obj
-def show_summary(context: Context, summary_id: int, as_json: bool) -> None:
+def show_summary(context: "Context", summary_id: int, as_json: bool) -> None:
     """One digest, each line with its author and link."""
     from xtrack import views
 
@@ -380,7 +379,7 @@ Examples:
 @click.option("--lines", type=options.NUMBER, default=100, show_default=True, help="The last so many lines.")
 @click.option("--follow", is_flag=True, help="Go on as lines come, until Ctrl-C.")
 @click.pass_obj
-def logs(context: Context, job_id: int, run_id: int | None, lines: int, follow: bool) -> None:
+def logs(context: "Context", job_id: int, run_id: int | None, lines: int, follow: bool) -> None:
     """What a job's runs have logged."""
     from xtrack import jobs
 
@@ -390,7 +389,7 @@ def logs(context: Context, job_id: int, run_id: int | None, lines: int, follow: 
 @cli.command(epilog="Example: xtrack sync --dry-run")
 @click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
 @click.pass_obj
-def sync(context: Context, dry_run: bool) -> None:
+def sync(context: "Context", dry_run: bool) -> None:
     """Make the timers on this machine as the jobs say."""
     from xtrack import jobs
 
@@ -408,9 +407,10 @@ Examples:
 @click.option("--purge", is_flag=True, help="Delete the data too: all jobs, posts and summaries.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def uninstall(context: Context, purge: bool, yes: bool) -> None:
+def uninstall(context: "Context", purge: bool, yes: bool) -> None:
     """Remove all timers of this home, keep the data."""
     from xtrack import jobs
+    from xtrack.config import holds_settings
 
     if not yes:
         what = "all its jobs, posts and summaries? This cannot be undone."
@@ -420,14 +420,14 @@ def uninstall(context: Context, purge: bool, yes: bool) -> None:
     click.echo("\n".join(plan.lines()) or "There were no timers to remove.")
     if not purge:
         say(f"The data stay in {context.home.data}")
-    elif context.home.config.exists() and context.home.config.stat().st_size:
+    elif holds_settings(context.home):
         say(f"The settings stay: {context.home.config}")
 
 
 @cli.command(epilog="Example: xtrack doctor")
 @options.as_json
 @click.pass_obj
-def doctor(context: Context, as_json: bool) -> None:
+def doctor(context: "Context", as_json: bool) -> None:
     """What is wrong here and what to type. Exits with 0 only if all is well."""
     from xtrack.doctor import examine
 
@@ -442,6 +442,6 @@ def doctor(context: Context, as_json: bool) -> None:
     sys.exit(0 if all(check.ok for check in checks) else 78)
 
 
-def main() -> None:
-    """The xtrack command."""
-    run(cli)
+def run() -> int:
+    """Do what is typed; gives the exit code."""
+    return run_group(cli)

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from xtrack.errors import Misconfigured, Refused
 from xtrack.privileges import as_root
 
+_LONGEST_PATH, _LONGEST_NAME = 480, 255
 SCHEDULERS = ("systemd-user", "systemd-system", "launchd", "none")
 _NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs", "afs")
 
@@ -62,15 +63,33 @@ def locate(environ: Mapping[str, str]) -> Home:
     config, data = _default_places(scheduler, environ)
     usual = _default_places(scheduler, {})[1]
     if home := environ.get("XTRACK_HOME"):
-        data = Path(home).expanduser().absolute()
+        data = _typed_folder(home)
         config = data / "config.toml"
     if told := environ.get("XTRACK_DATA"):
         data = Path(told)
         config = Path(environ.get("XTRACK_CONFIG") or data / "config.toml")
     for path in (config, data):
-        if not str(path).isprintable():
-            raise Misconfigured(f"a path of the home holds control characters: {str(path)!r}", "choose another folder")
+        _require_usable(path)
     return Home(config, data, scheduler, is_default=data == usual)
+
+
+def _typed_folder(text: str) -> Path:
+    try:
+        # Not Path.absolute(): systemd ignores a path that has .. in it.
+        return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100
+    except RuntimeError:
+        raise Misconfigured(f"XTRACK_HOME is {text!r}, and there is no such user", "choose another folder") from None
+
+
+def _require_usable(path: Path) -> None:
+    """Units have to name the paths of a home, and SQLite to open what lies there (512 bytes are its most)."""
+    another = "choose another folder"
+    if not str(path).isprintable():
+        raise Misconfigured(f"a path of the home holds control characters: {str(path)!r}", another)
+    if not path.is_absolute() or ".." in path.parts:
+        raise Misconfigured(f"a path of the home is not absolute, or has .. in it: {path}", another)
+    if len(os.fsencode(path)) > _LONGEST_PATH or any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+        raise Misconfigured(f"a path of the home is longer than {_LONGEST_PATH} bytes, or a name in it", another)
 
 
 def _usual_scheduler() -> str:
@@ -91,8 +110,7 @@ def _default_places(scheduler: str, environ: Mapping[str, str]) -> tuple[Path, P
 def settings(home: Home, environ: Mapping[str, str]) -> Settings:
     """What the config file says, or the defaults. Raises Misconfigured when it is not what it should be.
 
-    In a unit of system scope the file comes as a credential (systemd.exec(5), LoadCredential=), because root alone may
-    read the original.
+    A unit that an earlier version wrote gives it as a credential (systemd.exec(5)); root alone may read the file then.
     """
     credential = Path(environ.get("CREDENTIALS_DIRECTORY", ""), "config.toml")
     path = credential if credential.is_absolute() and credential.exists() else home.config
@@ -116,8 +134,17 @@ def config_mode(home: Home) -> int:
     try:
         with _as_its_owner(home):
             return home.config.stat().st_mode & 0o777
-    except FileNotFoundError:
+    except OSError:
         return 0
+
+
+def holds_settings(home: Home) -> bool:
+    """Whether there is a config file with something in it."""
+    try:
+        with _as_its_owner(home):
+            return home.config.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _parsed(text: str, path: Path) -> Settings:
@@ -147,6 +174,10 @@ def make_data_folder(home: Home, owner: pwd.struct_passwd | None = None) -> None
     """
     try:
         if not home.data.is_dir():
+            for folder in reversed([folder for folder in home.data.parents if owner and not folder.exists()]):
+                folder.mkdir()
+                # Whatever the umask is: its owner has to come through.
+                folder.chmod(0o755)
             home.data.mkdir(mode=0o700, parents=True)
             if owner:
                 os.chown(home.data, owner.pw_uid, owner.pw_gid)

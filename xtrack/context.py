@@ -1,15 +1,18 @@
 """What every use case is given: the home with its store and scheduler, the clock, the zone, and where to log."""
 
+import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 
-from xtrack.config import Home
+from xtrack.config import Home, locate, machine_zone
 from xtrack.errors import Misconfigured, NotFound
 from xtrack.ledger import horizon
 from xtrack.models import Job
+from xtrack.privileges import become_service_user
 from xtrack.scheduler import Backend, backend
 from xtrack.store import Store
 
@@ -17,6 +20,22 @@ from xtrack.store import Store
 def utc_now() -> datetime:
     """The clock."""
     return datetime.now(UTC)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def here(system: bool = False) -> "Context":
+    """The context of this process: the home that its environment names, or the system's.
+
+    In system scope root is the service user from now on (privileges.py).
+    """
+    os.umask(0o077)
+    home = locate({**os.environ, "XTRACK_SCHEDULER": "systemd-system"} if system else os.environ)
+    if home.is_system:
+        become_service_user()
+    return Context(home, machine_zone(), utc_now, _say)
 
 
 @dataclass(frozen=True)
@@ -36,7 +55,8 @@ class Context:
 
     def require_data(self) -> None:
         """Raises NotFound where no job was ever installed, Misconfigured where data are gone that have timers."""
-        if not self.home.data.is_dir():
+        # os.path says no where pathlib raises: below a closed folder, or a file.
+        if not os.path.isdir(self.home.data):  # noqa: PTH112
             if self._has_timers():
                 raise Misconfigured(f"the data are gone, and the timers are not: {self.home.data}", "restore a backup")
             raise NotFound(f"there are no jobs yet in {self.home.data}", "xtrack install-job --help")

@@ -58,11 +58,11 @@ def _config(context: Context) -> Check:
 
 
 def _permissions(context: Context) -> Check:
-    """The config will hold secrets, so nobody but its owner may read it."""
-    mode = config_mode(context.home)
-    if mode & 0o077:
+    """The config is for its owner's eyes, in system scope also for those of the service user's group."""
+    mode, right = config_mode(context.home), 0o640 if context.home.is_system else 0o600
+    if mode & ~right & 0o077:
         detail = f"others can read or write {context.home.config} (mode {mode:04o})"
-        return Check("permissions", False, detail, f"chmod 600 {context.home.config}")
+        return Check("permissions", False, detail, f"chmod {right:o} {context.home.config}")
     return Check("permissions", True, "the settings are their owner's alone")
 
 

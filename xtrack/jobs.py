@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -103,6 +103,8 @@ def install(context: Context, wish: Wish, each: bool = False, paused: bool = Fal
         _reconcile(context)
     except XTrackError:
         context.store.delete_jobs(job.id for job in jobs)
+        with suppress(XTrackError):
+            _reconcile(context)
         raise
     return _changed(context, jobs, [*notes, *_gap_notes(context, jobs)])
 
@@ -186,10 +188,11 @@ def resume(context: Context, job_ids: Sequence[int]) -> Changed:
 
 def delete(context: Context, job_ids: Sequence[int]) -> None:
     """Delete jobs with their runs and summaries, their timers and locks. Raises NotFound as pause does."""
-    context.store.delete_jobs(job_ids)
+    feeds = context.store.delete_jobs(job_ids)
     _reconcile(context)
-    for job_id in job_ids:
-        locks.job(context.home.locks, job_id).unlink(missing_ok=True)
+    folder = context.home.locks
+    for lock in (*(locks.job(folder, job_id) for job_id in job_ids), *(locks.feed(folder, feed) for feed in feeds)):
+        lock.unlink(missing_ok=True)
 
 
 def play(context: Context, job_id: int) -> Run:
@@ -262,7 +265,7 @@ def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:
     """What became of these jobs."""
     now = context.clock()
     last = {job_id: _as_it_is(context, run) for job_id, run in context.store.last_runs().items()}
-    running = {run.job_id for run in context.store.open_runs() if run.state == "running"}
+    running = {run.job_id for run in context.store.open_runs() if _as_it_is(context, run).state == "running"}
     overdue = {job.id: slot for job in jobs if job.id not in running and (slot := _overdue(context, job, now))}
     results = context.backend.results(list(overdue)) if overdue else {}
     return [
@@ -276,6 +279,11 @@ def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:
         )
         for job in jobs
     ]
+
+
+def runs(context: Context, job_id: int | None, limit: int) -> list[Run]:
+    """The newest runs, of one job or of all, newest first."""
+    return [_as_it_is(context, run) for run in context.store.runs(job_id, limit)]
 
 
 def _as_it_is(context: Context, run: Run) -> Run:

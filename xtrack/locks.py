@@ -9,7 +9,8 @@ from pathlib import Path
 
 from xtrack.errors import Misconfigured, Temporary
 
-_POLL_SECONDS = 0.5
+# A few wait little; of a thousand each looks seldom, and yet some one of them at once.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 Waiting = Callable[[float], None]
 
 
@@ -64,9 +65,11 @@ def held(path: Path) -> Iterator[bool]:
 @contextmanager
 def waited_for(paths: list[Path], waiting: Waiting) -> Iterator[None]:
     """Hold the first of these locks that is free; `waiting` is told the seconds of each pause meanwhile."""
+    pause = _FIRST_PAUSE
     while (fd := next((taken for path in paths if (taken := _take(path)) is not None), None)) is None:
-        waiting(_POLL_SECONDS)
-        time.sleep(_POLL_SECONDS)
+        waiting(pause)
+        time.sleep(pause)
+        pause = min(1.3 * pause, _LONGEST_PAUSE)
     try:
         yield
     finally:

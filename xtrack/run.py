@@ -65,11 +65,19 @@ def _invocation_id(start: Start) -> str:
 
 
 def _attempt(context: Context, run: Run) -> int:
-    """Work, and record how it failed if it did; gives the exit code."""
+    """Work, and record how it failed if it did; gives the exit code. One whose job was deleted meanwhile just ends."""
+    try:
+        return _recorded(context, run)
+    except RunGone:
+        context.say(f"run {run.id}: job {run.job_id} was deleted meanwhile")
+        return 0
+
+
+def _recorded(context: Context, run: Run) -> int:
     try:
         _work(context, run)
     except RunGone:
-        context.say(f"run {run.id}: job {run.job_id} was deleted meanwhile")
+        raise
     except XTrackError as error:
         return _fail(context, run, error)
     except Exception as error:
@@ -95,8 +103,10 @@ def _job_locked(context: Context, job_id: int, start: Start) -> Iterator[None]:
     lock = locks.job(context.home.locks, job_id)
     if start != "typed":
         with locks.waited_for([lock], _extend_timeout):
-            yield
-            _leave_no_lock(context, job_id)
+            try:
+                yield
+            finally:
+                _leave_no_lock(context, job_id)
         return
     context.job(job_id)
     with locks.held(lock) as ours:

@@ -85,17 +85,17 @@ class Store(Database):
                 "INSERT INTO job_feeds (job_id, feed_id) VALUES (?, ?) ON CONFLICT DO NOTHING", [job_id, feed_id]
             )
 
-    def _drop_feed_if_unused(self, db: sqlite3.Connection, feed_id: int) -> None:
+    def _drop_feed_if_unused(self, db: sqlite3.Connection, feed_id: int) -> bool:
         """A feed that no job reads goes, and with it the posts that no other feed brought and no summary cites."""
         if db.execute("SELECT 1 FROM job_feeds WHERE feed_id = ? LIMIT 1", [feed_id]).fetchone():
-            return
+            return False
         db.execute(
             """DELETE FROM posts WHERE id IN (SELECT post_id FROM arrivals WHERE feed_id = :feed)
             AND NOT EXISTS (SELECT 1 FROM arrivals WHERE post_id = posts.id AND feed_id <> :feed)
             AND NOT EXISTS (SELECT 1 FROM summary_posts WHERE post_id = posts.id)""",
             {"feed": feed_id},
         )
-        db.execute("DELETE FROM feeds WHERE id = ?", [feed_id])
+        return db.execute("DELETE FROM feeds WHERE id = ?", [feed_id]).rowcount == 1
 
     def pause_jobs(self, job_ids: Iterable[int]) -> None:
         """Pause jobs, all or none. Raises NotFound when there is no such job."""
@@ -113,16 +113,15 @@ class Store(Database):
                 if db.execute(sql, {"id": job_id, **values}).rowcount == 0:
                     raise _no_job(job_id)
 
-    def delete_jobs(self, job_ids: Iterable[int]) -> None:
-        """Delete jobs, all or none, with their runs and summaries, and what only they read.
+    def delete_jobs(self, job_ids: Iterable[int]) -> list[int]:
+        """Delete jobs, all or none, with their runs and summaries, and what only they read; gives the feeds that went.
 
         Raises NotFound when there is no such job.
         """
         with self.write() as db:
-            for job_id in job_ids:
-                self._delete_job(db, job_id)
+            return [feed_id for job_id in job_ids for feed_id in self._delete_job(db, job_id)]
 
-    def _delete_job(self, db: sqlite3.Connection, job_id: int) -> None:
+    def _delete_job(self, db: sqlite3.Connection, job_id: int) -> list[int]:
         feeds = db.execute("SELECT feed_id FROM job_feeds WHERE job_id = ?", [job_id]).fetchall()
         cited = db.execute(
             """SELECT DISTINCT post_id FROM summaries JOIN summary_posts ON summary_id = summaries.id
@@ -131,14 +130,14 @@ class Store(Database):
         ).fetchall()
         if db.execute("DELETE FROM jobs WHERE id = ?", [job_id]).rowcount == 0:
             raise _no_job(job_id)
-        for row in feeds:
-            self._drop_feed_if_unused(db, row["feed_id"])
+        gone = [row["feed_id"] for row in feeds if self._drop_feed_if_unused(db, row["feed_id"])]
         db.executemany(
             """DELETE FROM posts WHERE id = ?
             AND NOT EXISTS (SELECT 1 FROM arrivals WHERE post_id = posts.id)
             AND NOT EXISTS (SELECT 1 FROM summary_posts WHERE post_id = posts.id)""",
             [[row["post_id"]] for row in cited],
         )
+        return gone
 
     def job(self, job_id: int, horizon: datetime) -> Job:
         """One job; closed slots after `horizon` are not looked at. Raises NotFound."""

@@ -104,7 +104,7 @@ def test_settings_that_others_can_read_are_seen(machine: Machine) -> None:
     scope.xtrack("install-job", "--source", "sample", "--every", "hourly")
     machine.run("chmod", "644", "/etc/xtrack/config.toml")
     found = checks(scope)["permissions"]
-    assert (found["ok"], found["hint"]) == (False, "chmod 600 /etc/xtrack/config.toml")
+    assert (found["ok"], found["hint"]) == (False, "chmod 640 /etc/xtrack/config.toml")
 
 
 def test_a_systemd_that_is_too_old_is_refused(machine: Machine) -> None:
@@ -139,7 +139,7 @@ def test_what_the_system_s_units_need_comes_back_with_sync(machine: Machine) -> 
     scope = scope_of(machine, "system")
     scope.xtrack("install-job", "--source", "sample", "--every", "hourly")
     machine.run("rm", "-r", "/etc/xtrack")
-    assert checks(scope)["home"]["detail"] == "the settings are gone: /etc/xtrack/config.toml"
+    assert checks(scope)["home"]["detail"] == "user xtrack cannot read /etc/xtrack/config.toml"
     machine.run("userdel", "xtrack")
     assert checks(scope)["home"]["detail"] == "user xtrack is gone"
     uid = scope.data.stat().st_uid

@@ -19,6 +19,11 @@ def executable() -> Path:
     """The absolute path of the xtrack command that is running, as units shall call it."""
     for path in (Path(sys.executable).parent / "xtrack", Path(sys.argv[0]).absolute()):
         if path.name == "xtrack" and path.is_file() and os.access(path, os.X_OK):
+            if not str(path).isprintable() or set(str(path)) & set("'\"\\"):
+                raise Misconfigured(
+                    f"systemd starts nothing whose path holds quotes, backslashes or control characters: {str(path)!r}",
+                    "install the program in another folder",
+                )
             return path
     raise Misconfigured("there is no executable called xtrack here", "pipx install . in the project's folder")
 
@@ -87,7 +92,7 @@ class Manager:
         """Where this manager's administrator puts units. Raises Misconfigured when there is no manager."""
         if self.is_system:
             return Path("/etc/systemd/system")
-        for folder in self._itself["UnitPath"].split():
+        for folder in _words(self._itself["UnitPath"]):
             if folder.endswith("/systemd/user"):
                 return Path(folder)
         raise Misconfigured("systemd's user manager has no folder for units", "systemctl --user show -p UnitPath")
@@ -96,7 +101,7 @@ class Manager:
         """The file whose time is a persistent timer's last elapse."""
         if self.is_system:
             return Path("/var/lib/systemd/timers", f"stamp-{timer}")
-        for word in self._itself.get("Environment", "").split():
+        for word in _words(self._itself.get("Environment", "")):
             if word.startswith("XDG_DATA_HOME="):
                 return Path(word.partition("=")[2], "systemd/timers", f"stamp-{timer}")
         return Path(pwd.getpwuid(os.getuid()).pw_dir, ".local/share/systemd/timers", f"stamp-{timer}")
@@ -122,6 +127,12 @@ def _environment() -> Mapping[str, str]:
     runtime = runtime_folder()
     found = {"XDG_RUNTIME_DIR": str(runtime)} if runtime else {}
     return {**os.environ, **found, "LC_ALL": "C"}
+
+
+def _words(shown: str) -> list[str]:
+    """The words of a list as systemctl shows it: in double quotes where a shell would need them."""
+    found = re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', shown)
+    return [re.sub(r"\\(.)", r"\1", in_quotes) if in_quotes else plain for in_quotes, plain in found]
 
 
 def _properties(shown: str) -> dict[str, str]:

@@ -94,17 +94,29 @@ class Systemd:
         if self._manager.version < _OLDEST:
             raise Misconfigured(_too_old(self._manager.version), "upgrade the distribution")
         warnings = [] if self._home.is_system or _lingers() else [_no_linger()]
+        program = executable()
         if self._home.is_system:
             with as_root():
                 _make_service_user()
-                make_data_folder(self._home, service_user())
-                _make_config(self._home)
             become_service_user()
+            self._see_home()
+            with as_root():
+                make_data_folder(self._home, service_user())
+                warnings += _share_config(self._home)
         else:
             make_data_folder(self._home)
-        for path in (executable(), executable().resolve(), Path(sys.prefix), Path(sys.base_prefix), Path(__file__)):
+        for path in (program, program.resolve(), Path(sys.prefix), Path(sys.base_prefix), Path(__file__)):
             self.see(path)
         return warnings
+
+    def _see_home(self) -> None:
+        """Raises Refused when the service could not come to its data folder, before the folder is made."""
+        data = self._home.data
+        if any(folder in (seen, *seen.parents) for folder in _HIDDEN for seen in (data, data.resolve())):
+            raise Refused(f"{data} is hidden from the service, as all in /home, /root and /tmp is", _HOME_PLACE)
+        near = next(folder for folder in (data, *data.parents) if os.path.lexists(folder))
+        if not os.access(near, os.X_OK, effective_ids=True):
+            raise Refused(f"user {SERVICE_USER} cannot enter {near}", _HOME_PLACE)
 
     def see(self, path: Path) -> None:
         if not self._home.is_system:
@@ -238,10 +250,8 @@ class Systemd:
             return Check("home", False, f"user {SERVICE_USER} is gone", "xtrack sync")
         if not home.data.is_dir():
             return Check("home", False, f"the data are gone: {home.data}", "restore a backup, then: xtrack sync")
-        with as_root():
-            lacks_config = home.is_system and home.keeps_config_apart and not home.config.exists()
-        if lacks_config:
-            return Check("home", False, f"the settings are gone: {home.config}", "xtrack sync")
+        if home.is_system and home.keeps_config_apart and not os.access(home.config, os.R_OK, effective_ids=True):
+            return Check("home", False, f"user {SERVICE_USER} cannot read {home.config}", "xtrack sync")
         return Check("home", True, str(home.data))
 
     def _check_executable(self) -> Check:
@@ -279,6 +289,7 @@ class Systemd:
         return Check("units", False, f"failed: {some}", "xtrack list-jobs")
 
 
+_HOME_PLACE = "set XTRACK_HOME to a folder below /srv or /var/lib"
 _PLACE = (
     "move a source below /srv; install the program, in the project's folder, with\n"
     "  python3 -m venv /opt/xtrack && /opt/xtrack/bin/pip install ."
@@ -310,13 +321,26 @@ def _no_linger() -> str:
     return f"timers stop when you log out, unless you type once: loginctl enable-linger {_me()}"
 
 
-def _make_config(home: Home) -> None:
-    """An empty config for root alone, so that the units' LoadCredential= finds one."""
-    if home.keeps_config_apart and not home.config.exists():
+def _share_config(home: Home) -> list[str]:
+    """A config that root may write and the service user read, empty where there was none; gives a note on a change.
+
+    LoadCredential= would do without, at the price of a mount a run: with some hundreds at once each waits for all.
+    """
+    user = service_user()
+    if user is None or not home.keeps_config_apart:
+        return []
+    if not home.config.exists():
         if not home.config.parent.is_dir():
             home.config.parent.mkdir(parents=True)
             home.config.parent.chmod(0o755)
-        write_atomically(home.config, "", 0o600)
+        write_atomically(home.config, "", 0o640)
+        os.chown(home.config, -1, user.pw_gid)
+    before = home.config.stat()
+    if before.st_gid == user.pw_gid and before.st_mode & 0o040:
+        return []
+    os.chown(home.config, -1, user.pw_gid)
+    home.config.chmod(0o640)
+    return [f"{home.config} may now be read by user {SERVICE_USER}, as the runs need"]
 
 
 def _touch(stamp: Path) -> None:

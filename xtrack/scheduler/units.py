@@ -125,7 +125,6 @@ class Units:
             user=SERVICE_USER,
             executable=quoted(str(program)),
             environment=[quoted(f"{name}={value}") for name, value in told.items()],
-            credential=f"config.toml:{home.config}" if home.is_system and home.keeps_config_apart else "",
             data=quoted(str(home.data)),
         )
 
