@@ -184,8 +184,8 @@ def _work(context: Context, run: Run) -> None:
         context.store.set_stage(run.id, "summarising")
         posts, seen = _new_posts(context, run, job, feeds)
         digest = _summarise(posts, job)
-        # A run by hand closes the slot that has come and nobody has done.
-        slot = run.slot or ledger.due(job, context.clock(), context.zone)
+        # A run by hand closes the slot that has come, also meanwhile, and that nobody has done.
+        slot = run.slot or ledger.due(_job_of(context, run), context.clock(), context.zone)
         summary_id = context.store.finish_run(run, digest, len(posts), seen, slot, context.clock())
     following = ledger.next_run(job, max(context.clock(), slot or run.started_at), context.zone)
     then = f"next run {context.local(following)}" if following else "paused"

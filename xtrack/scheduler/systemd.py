@@ -146,6 +146,8 @@ class Systemd:
         self._take_away([*plan.paused, *plan.gone])
         if plan.changed:
             self._manager.ctl("stop", *plan.changed)
+        if plan.shared and self._home.is_system:
+            _share_config(self._home)
         for name, text in (*plan.shared.items(), *plan.new.items(), *plan.changed.items()):
             write_atomically(self._manager.folder / name, text, 0o644)
         started = [*plan.new, *plan.changed, *plan.idle]
