@@ -4,6 +4,8 @@
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 # For pytest: make test PYTEST_ARGS='-k slots -x'
 PYTEST_ARGS ?=
+# make bench BENCH_ARGS=--write puts the table into bench/README.md.
+BENCH_ARGS ?=
 # More workers than cores: the tests against a real systemd wait most of their time. A file stays with one worker, which
 # then boots its machines once; the files in pytest's order, because the longest ones, of tests/system, come first there.
 WORKERS ?= 4
@@ -15,7 +17,7 @@ LOWEST := build/lowest
 CODE := xtrack templates tests $(wildcard bench)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-lowest lint dist clean anew
+.PHONY: help demo test test-slow test-lowest bench lint dist clean anew
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -31,6 +33,9 @@ test-slow: .venv/installed-dev ## the tests that wait for minutes; root's
 
 test-lowest: $(LOWEST)/installed ## the unit tests, with the oldest dependencies that setup.cfg allows
 	@$(LOWEST)/bin/python $(PYTEST) --ignore tests/system $(PYTEST_ARGS)
+
+bench: .venv/installed-bench ## what it costs, as a table, in half an hour; what needs a real systemd is root's
+	@$(VENV_PYTHON) -m bench $(BENCH_ARGS)
 
 lint: .venv/installed-dev ## ruff, and mypy --strict on the package as installed
 	$(VENV_PYTHON) -m ruff check --config .ci/ruff.toml $(CODE)
@@ -77,6 +82,11 @@ clean: ## remove all that make has made
 	@echo 'Installing XTrack and what its tests need into .venv …'
 	@$(VENV_PYTHON) $(PIP_INSTALL) --editable '.[dev]'
 	@touch .venv/installed $@
+
+.venv/installed-bench: setup.cfg pyproject.toml .venv/pyvenv.cfg
+	@echo 'Installing XTrack and what its benchmark needs into .venv …'
+	@$(VENV_PYTHON) $(PIP_INSTALL) --editable '.[bench,dev]'
+	@touch .venv/installed .venv/installed-dev $@
 
 $(LOWEST)/installed: setup.cfg pyproject.toml .venv/pyvenv.cfg
 	@echo 'Installing XTrack with its oldest dependencies into $(LOWEST) …'

@@ -364,8 +364,8 @@ def install(target: Path, wheel: Path) -> None:
 
 
 def _dependencies(project: metadata.Distribution) -> dict[str, metadata.Distribution]:
-    """What the project needs, and of its extras, but for `dev`, what is installed."""
-    extras = {"", *(project.metadata.get_all("Provides-Extra") or [])} - {"dev"}
+    """What the project needs, and of its extras, but for those of developers, what is installed."""
+    extras = {"", *(project.metadata.get_all("Provides-Extra") or [])} - {"dev", "bench"}
     found: dict[str, metadata.Distribution] = {}
     waiting = [(Requirement(line), extras) for line in project.requires or []]
     while waiting:
