@@ -304,6 +304,7 @@ def test_home_in_a_hostile_folder_works(ann: Scope, name: str) -> None:
     assert installed_right_or_refused(Home(ann, {"XTRACK_HOME": data}), data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FOLDERS[:2])
 def test_system_s_home_in_a_hostile_folder_works(root: Scope, name: str) -> None:
     assert installed_right_or_refused(Home(root, {"XTRACK_HOME": f"/srv/{name}"}), f"/srv/{name}")
@@ -403,6 +404,7 @@ def place_program(machine: Machine, folder: str) -> str:
     return f"{folder}/bin/xtrack"
 
 
+@pytest.mark.parametrize("scope", ["user", pytest.param("system", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("name", [" a  b %h %% $HOME ${USER} $$ ", f"høst e\u0301 日本 🚢;#a:b,*?[x]<>|&!{LONG}"])
 def test_program_in_a_hostile_folder_is_started(scope: Scope, name: str) -> None:
     program = place_program(scope.machine, f"/opt/{scope.user}/{name}")

@@ -541,6 +541,7 @@ class Model(RuleBasedStateMachine):
         self.last_id += plan.new
         self.unsettled = (self.unsettled | plan.changed) & self.jobs.keys()
         self.untended &= self.jobs.keys()
+        self.untended |= self.unsettled if plan.code == 78 else set()
         reconciles = wish == Sync() or plan.changed or getattr(wish, "all", False)
         if plan.code == 0 and reconciles:
             self.installed |= bool(self.unsettled) or any(not job.paused for job in self.jobs.values())

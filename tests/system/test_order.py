@@ -20,6 +20,9 @@ from tests.system.test_life import SCOPES, Scope, an_hour_passes, scope_of
 
 pytestmark = pytest.mark.systemd
 
+# The second scope in test-slow: nothing in it depends on the scope.
+USER_AND_SLOWLY_SYSTEM = ["user", pytest.param("system", marks=pytest.mark.slow)]
+
 ALL_WELL = "All timers are as the jobs say.\n"
 HOURLY = ("install-job", "--source", "sample", "--every", "hourly")
 DAILY = ("install-job", "--source", "sample", "--every", "daily", "--at")
@@ -241,9 +244,9 @@ def kill_at(scope: Scope, command: str, kills: Iterable[tuple[int, tuple[str, ..
     return count
 
 
-@pytest.mark.parametrize("command", KILLINGS)
+@pytest.mark.parametrize("command", ["update", "pause", "delete"])
 def test_a_kill_at_some_steps_is_healed(user: Scope, command: str) -> None:
-    """At every eighth, by sync and by the next command in turn."""
+    """At every eighth, by sync and by the next command in turn; all commands and steps in test-slow."""
     steps = range(KILLINGS[command].first_step, 999, 8)
     count = kill_at(user, command, zip(steps, cycle((SYNC, NEXT_COMMAND))))
     assert count >= 2, count
@@ -303,6 +306,7 @@ def test_foreign_thing_that_is_no_readable_file_is_refused_too(shared_scope: Sco
     assert after == before
 
 
+@pytest.mark.parametrize("scope", USER_AND_SLOWLY_SYSTEM, indirect=True)
 def test_drop_ins_stay_and_hold_through_every_command(scope: Scope) -> None:
     for _ in range(2):
         scope.xtrack(*HOURLY)
@@ -329,6 +333,7 @@ def test_drop_ins_stay_and_hold_through_every_command(scope: Scope) -> None:
     assert_as_the_jobs_say(scope)
 
 
+@pytest.mark.parametrize("scope", USER_AND_SLOWLY_SYSTEM, indirect=True)
 def test_sync_says_beforehand_what_it_does(scope: Scope) -> None:
     for _ in range(5):
         scope.xtrack(*HOURLY)
@@ -481,6 +486,7 @@ chmod 755 /opt/other/bin/xtrack && rm /opt/xtrack/bin/xtrack
 """
 
 
+@pytest.mark.parametrize("scope", USER_AND_SLOWLY_SYSTEM, indirect=True)
 def test_executable_that_moved_is_noticed_and_mended(scope: Scope) -> None:
     machine, moved = scope.machine, "/opt/other/bin/xtrack"
     scope.xtrack(*HOURLY)
@@ -542,6 +548,7 @@ def of_ours(machine: Machine) -> set[str]:
     return set(machine.run("find", "/", *prunes, "-name", "*xtrack*", "-print").stdout.split())
 
 
+@pytest.mark.parametrize("scope", USER_AND_SLOWLY_SYSTEM, indirect=True)
 def test_uninstall_asks_and_keeps_what_is_not_its_own(scope: Scope) -> None:
     machine, before, config = scope.machine, of_ours(scope.machine), "parallel_runs = 3\n"
     for _ in range(2):

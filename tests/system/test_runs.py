@@ -19,6 +19,9 @@ from tests.system.test_life import SCOPES, Scope, an_hour_passes, minutes_ago, s
 
 pytestmark = pytest.mark.systemd
 
+# The second scope in test-slow: nothing in it depends on the scope.
+USER_AND_SLOWLY_SYSTEM = ["user", pytest.param("system", marks=pytest.mark.slow)]
+
 SOURCE = "/srv/posts.jsonl"
 QUICK_SWEEP = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\n"
 FETCHING = f"fetching {SOURCE}"
@@ -361,6 +364,7 @@ def test_locked_database_is_waited_for_and_tried_again(both_scopes: list[Scope])
         assert posts_in_summaries(scope, 2) == [3]
 
 
+@pytest.mark.parametrize("scope", USER_AND_SLOWLY_SYSTEM, indirect=True)
 def test_source_that_stays_away_is_given_up_and_the_next_slot_runs(scope: Scope) -> None:
     """An hourly job's slot is tried for half an hour: at once, 5 and 15 minutes later, and not 35 minutes later."""
     install(scope)
@@ -385,6 +389,7 @@ def test_source_that_stays_away_is_given_up_and_the_next_slot_runs(scope: Scope)
     assert posts_in_summaries(scope, 1) == [3]
 
 
+@pytest.mark.parametrize("scope", USER_AND_SLOWLY_SYSTEM, indirect=True)
 def test_bad_data_and_bad_config_are_not_tried_again_and_the_next_slot_runs(scope: Scope) -> None:
     install(scope)
     install(scope, source="sample")
@@ -420,6 +425,7 @@ def write_config(scope: Scope, text: str) -> None:
     scope.machine.run("sh", "-c", script, user=scope.user, input=text)
 
 
+@pytest.mark.parametrize("scope", USER_AND_SLOWLY_SYSTEM, indirect=True)
 def test_no_slot_of_a_paused_or_deleted_job_is_tried_again(scope: Scope) -> None:
     for _ in range(3):
         install(scope)
@@ -587,6 +593,7 @@ def both_at_once(scope: Scope, env: dict[str, str]) -> None:
 # what is told
 
 
+@pytest.mark.parametrize("scope", USER_AND_SLOWLY_SYSTEM, indirect=True)
 def test_logs_are_one_job_s_or_one_run_s(scope: Scope) -> None:
     install(scope)
     install(scope)

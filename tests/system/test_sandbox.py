@@ -360,6 +360,7 @@ def last_run(scope: Scope, job: int) -> Any:
     return scope.json("show-job", str(job))["last_result"] or {"state": "none", "stage": None}
 
 
+@pytest.mark.slow
 def test_waiting_does_not_count_against_the_unit_s_timeout(scopes: dict[str, Scope]) -> None:
     """Longer than it, for a place; the message that extends it comes out of the sandbox."""
     waiting = [(scopes[kind], new_job(scopes[kind])) for kind in ("system", "private", "plain")]
@@ -385,7 +386,9 @@ def unit(job: int) -> str:
     return f"xtrack-job@{job}.service"
 
 
-@pytest.mark.parametrize(("name", "forbidden"), [("dan", NO_USERS), ("eve", NO_MOUNTS)])
+@pytest.mark.parametrize(
+    ("name", "forbidden"), [("dan", NO_USERS), pytest.param("eve", NO_MOUNTS, marks=pytest.mark.slow)]
+)
 def test_namespaces_that_are_taken_away_later_are_missed_and_that_is_mended(
     machine: Machine, name: str, forbidden: str
 ) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from xtrack.errors import Misconfigured
+from xtrack.errors import Misconfigured, Temporary
 from xtrack.privileges import as_root
 
 _SECONDS = 120
@@ -56,8 +56,10 @@ class Manager:
                 return subprocess.run(
                     command, env=_environment(), capture_output=True, text=True, timeout=_SECONDS, check=False
                 )
-        except (FileNotFoundError, subprocess.TimeoutExpired) as error:
-            raise Misconfigured(f"{' '.join(command[:5])} …: {error}", "xtrack doctor") from error
+        except FileNotFoundError as error:
+            raise Misconfigured(f"there is no {command[0]} here", "xtrack doctor") from error
+        except subprocess.TimeoutExpired as error:
+            raise Temporary(f"{command[0]} did not answer within {_SECONDS} s", "xtrack sync") from error
 
     def succeeds(self, properties: Sequence[str], *command: str) -> bool:
         """Whether a command ends well in a throw-away unit with these properties."""

@@ -198,15 +198,19 @@ class Systemd:
         return plan
 
     def start(self, job_ids: Sequence[int], again: bool) -> None:
-        if job_ids:
-            self._manager.ctl("start", "--no-block", *(self._units.service(job_id) for job_id in job_ids))
+        # First the sweep: whatever becomes of the rest, it comes again.
         if again:
             # A plain start does nothing from inside the service that the timer has just started.
             self._manager.ctl("restart", "--no-block", self._units.sweep)
+        if job_ids:
+            self._manager.ctl("start", "--no-block", *(self._units.service(job_id) for job_id in job_ids))
 
     def play(self, job_id: int) -> None:
         # A plain start leaves a sweep that is armed already at its time.
-        self._manager.ctl("start", "--no-block", self._units.manual(job_id), self._units.sweep)
+        try:
+            self._manager.ctl("start", "--no-block", self._units.manual(job_id), self._units.sweep)
+        except Misconfigured as error:
+            raise Misconfigured(f"the run is queued, and cannot be started now: {error}", "xtrack sync") from error
 
     def results(self, job_ids: Sequence[int]) -> dict[int, str]:
         units = {self._units.service(job_id): job_id for job_id in job_ids}
