@@ -17,7 +17,7 @@ LOWEST := build/lowest
 CODE := xtrack templates tests $(wildcard bench)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-lowest bench lint dist clean anew
+.PHONY: help demo test test-slow test-exhaustive test-lowest bench lint dist clean anew
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -30,6 +30,9 @@ test: .venv/installed-dev ## all tests; those against a real systemd are root's:
 
 test-slow: .venv/installed-dev ## the tests that wait for minutes; root's
 	@$(VENV_PYTHON) $(PYTEST) -m slow $(PYTEST_ARGS)
+
+test-exhaustive: .venv/installed-dev ## every step killed, a thousand jobs, random commands for long; root's
+	@$(VENV_PYTHON) $(PYTEST) -m exhaustive $(PYTEST_ARGS)
 
 test-lowest: $(LOWEST)/installed ## the unit tests, with the oldest dependencies that setup.cfg allows
 	@$(LOWEST)/bin/python $(PYTEST) --ignore tests/system $(PYTEST_ARGS)

@@ -1061,7 +1061,7 @@ def test_random_commands_leave_the_machine_as_the_table_says(scope: Scope) -> No
     play(scope, settings(ANY, derandomize=True, max_examples=4, stateful_step_count=12))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_many_random_commands_leave_the_machine_as_the_table_says(scope: Scope) -> None:
     """Each time others, longer ones, and the shortest that fails is looked for."""
     phases = [Phase.explicit, Phase.generate, Phase.shrink]

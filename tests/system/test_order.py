@@ -246,13 +246,13 @@ def kill_at(scope: Scope, command: str, kills: Iterable[tuple[int, tuple[str, ..
 
 @pytest.mark.parametrize("command", ["update", "pause", "delete"])
 def test_a_kill_at_some_steps_is_healed(user: Scope, command: str) -> None:
-    """At every eighth, by sync and by the next command in turn; all commands and steps in test-slow."""
+    """At every eighth, by sync and by the next command in turn; all commands and steps in test-exhaustive."""
     steps = range(KILLINGS[command].first_step, 999, 8)
     count = kill_at(user, command, zip(steps, cycle((SYNC, NEXT_COMMAND))))
     assert count >= 2, count
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("healer", [SYNC, NEXT_COMMAND], ids=["sync", "next command"])
 @pytest.mark.parametrize("command", KILLINGS)
 def test_a_kill_at_every_step_is_healed(scope: Scope, command: str, healer: tuple[str, ...]) -> None:
@@ -470,7 +470,7 @@ def test_sync_takes_away_no_timer_that_is_being_made(user: Scope) -> None:
     jobs_come_and_go_while_others_sync(user, rounds=1)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_sync_takes_away_no_timer_that_is_being_made_in_many_rounds(user: Scope) -> None:
     jobs_come_and_go_while_others_sync(user, rounds=30)
 
@@ -537,7 +537,7 @@ def test_move_of_the_executable_is_mended_also_after_some_kills(user: Scope) -> 
     assert kill_the_mending_of_a_move(user, range(1, 999, 10)) >= 2
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_move_of_the_executable_is_mended_also_after_a_kill_at_any_step(scope: Scope) -> None:
     assert kill_the_mending_of_a_move(scope, range(1, 999)) >= 10
 
@@ -739,7 +739,7 @@ def test_links_in_the_data_folder_make_root_write_nowhere_else(
     assert_root_writes_nowhere_else(with_targets, "/var/lib/xtrack", kind, planted)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("planted", [DATA, BESIDE_DATA, LOCK_FOLDER, LOCKS], ids=["data", "beside", "folder", "locks"])
 @pytest.mark.parametrize("kind", PLANTS)
 @pytest.mark.parametrize("home", ["/var/lib/xtrack", "/srv/theirs"])

@@ -215,7 +215,7 @@ def test_sixty_jobs_live_and_die_together(machine: Machine, record_property: Cal
     live(Home(scope_of(machine, "user")), 60, record_property)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("name", "number"), [("system", 60), ("system", 1000), ("user", 1000)])
 def test_a_thousand_jobs_live_and_die_together(
     machine: Machine, name: str, number: int, record_property: Callable[[str, object], None]
@@ -223,7 +223,7 @@ def test_a_thousand_jobs_live_and_die_together(
     live(Home(scope_of(machine, name)), number, record_property)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", SCOPES)
 def test_one_more_job_costs_at_most_half_as_much_again_among_a_thousand(
     make_machine: MakeMachine, name: str, record_property: Callable[[str, object], None]
