@@ -1,4 +1,4 @@
-"""What was missed without power is caught up by one run, in real time; a file of its own, since it waits for minutes."""
+"""What was missed without power is caught up by one run, in real time; in a file of its own, since it takes minutes."""
 
 import time
 from datetime import UTC, datetime
