@@ -266,7 +266,11 @@ def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:
     now = context.clock()
     last = {job_id: _as_it_is(context, run) for job_id, run in context.store.last_runs().items()}
     running = {run.job_id for run in context.store.open_runs() if _as_it_is(context, run).state == "running"}
-    overdue = {job.id: slot for job in jobs if job.id not in running and (slot := _overdue(context, job, now))}
+    overdue = {
+        job.id: slot
+        for job in jobs
+        if job.id not in running and (slot := _overdue(context, job, now, last.get(job.id)))
+    }
     results = context.backend.results(list(overdue)) if overdue else {}
     return [
         Status(
@@ -293,7 +297,7 @@ def _as_it_is(context: Context, run: Run) -> Run:
     return run
 
 
-def _overdue(context: Context, job: Job, now: datetime) -> datetime | None:
+def _overdue(context: Context, job: Job, now: datetime, last: Run | None) -> datetime | None:
     """The slot that a timer would have tried by now, and nobody has tried, nor a newer one."""
     newest = ledger.due(job, now, context.zone)
     if newest is None:
@@ -301,5 +305,7 @@ def _overdue(context: Context, job: Job, now: datetime) -> datetime | None:
     # Whoever calls run-due comes every few minutes, a timer on time.
     patience = _CALLER if context.home.scheduler == "none" else 2 * ledger.tolerance(job)
     due = ledger.due(job, now - patience, context.zone)
-    tried = due and any(context.store.attempts(job.id, slot).count for slot in (newest, due))
+    # A run that died is an attempt too, also while nobody has closed it.
+    died = last is not None and last.slot in (newest, due)
+    tried = due and (died or any(context.store.attempts(job.id, slot).count for slot in (newest, due)))
     return None if tried else due
