@@ -15,8 +15,8 @@ from bench.table import drift
 from xtrack.config import machine_zone
 from xtrack.ledger import due
 from xtrack.models import Digest
-from xtrack.rows import stamp
 from xtrack.store import Store
+from xtrack.store.rows import stamp
 
 JOBS = 1000
 ROUNDS = 3

@@ -13,7 +13,7 @@ from tests.conftest import NOON, World, write_lines
 from xtrack import jobs, ledger, slots
 from xtrack.doctor import examine
 from xtrack.models import Job
-from xtrack.rows import stamp
+from xtrack.store.rows import stamp
 from xtrack.run import run_job
 
 SECOND = timedelta(seconds=1)

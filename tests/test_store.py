@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import JOB, NOON, post
-from xtrack.database import SCHEMA_VERSION
 from xtrack.errors import BadData, Misconfigured, NotFound, Temporary
 from xtrack.models import Attempts, Digest, Job, Line, Original, Page, Post, Run
-from xtrack.store import FIRST_DIGEST_POSTS, RunGone, Store
+from xtrack.store import Store
+from xtrack.store.database import SCHEMA_VERSION, RunGone
+from xtrack.store.posts import FIRST_DIGEST_POSTS
 
 FAR = NOON + timedelta(days=3650)
 HOUR = timedelta(hours=1)
@@ -543,7 +544,7 @@ def at_once(path: Path, number: int = 4) -> tuple[list[str], list[int]]:
     code = f"""
 import sys
 from pathlib import Path
-import xtrack.schema
+import xtrack.store.schema
 from tests.conftest import JOB
 from xtrack.store import Store
 print("ready", flush=True)

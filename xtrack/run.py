@@ -12,7 +12,7 @@ from xtrack.context import Context
 from xtrack.errors import GaveUp, NotFound, Temporary, XTrackError
 from xtrack.models import Digest, Feed, Job, Post, Run, Start
 from xtrack.sources import open_source
-from xtrack.store import RunGone, source_changed
+from xtrack.store.database import RunGone, source_changed
 
 UNIT_SECONDS = 15 * 60
 _QUIET = Digest(method="none", headline="Nothing new", lines=(), omitted=0)

@@ -15,7 +15,7 @@ from tests.conftest import line
 from tests.system.machine import Machine
 from tests.system.test_life import SCOPES, Scope, an_hour_passes, minutes_ago, scope_of
 from tests.test_store import at_once
-from xtrack.database import SCHEMA_VERSION
+from xtrack.store.database import SCHEMA_VERSION
 
 DATA = Path(__file__).parents[1] / "data"
 STAMPS = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")

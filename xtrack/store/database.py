@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from xtrack import locks
-from xtrack.errors import BadData, Misconfigured, Temporary
+from xtrack.errors import BadData, Misconfigured, NotFound, Temporary, XTrackError
 
 SCHEMA_VERSION = 2
 _BUSY_SECONDS = 30.0
@@ -31,6 +31,22 @@ def _explained(path: Path) -> Iterator[None]:
         raise
 
 
+class RunGone(XTrackError):
+    """The run's own row is gone, because its job was deleted meanwhile: nothing more is to be done."""
+
+    exit_code = 0
+
+
+def source_changed() -> Temporary:
+    """What a run ends with when its job was given another source meanwhile: its next try reads that one."""
+    return Temporary("the job was given another source meanwhile")
+
+
+def no_job(job_id: int) -> NotFound:
+    """There is no job of that number."""
+    return NotFound(f"no job {job_id}", "xtrack list-jobs")
+
+
 class Database:
     """An open database. Its methods raise Temporary when it is locked or full, BadData when it is damaged."""
 
@@ -48,7 +64,7 @@ class Database:
             self._db.execute("PRAGMA foreign_keys = ON")
 
     def _migrate(self) -> None:
-        from xtrack.schema import migrate
+        from xtrack.store.schema import migrate
 
         # The switch to WAL does not wait for others as transactions do, so one process at a time comes here.
         with locks.waited_for([self.path.parent / "locks" / "schema"], lambda _: None):
@@ -67,6 +83,15 @@ class Database:
         """One transaction."""
         with _explained(self.path), self._db as db:
             db.execute("BEGIN IMMEDIATE")
+            yield db
+
+    @contextmanager
+    def write_as(self, run_id: int) -> Iterator[sqlite3.Connection]:
+        """One transaction of a run, which first finds the run's own row. Raises RunGone when that is not there."""
+        with self.write() as db:
+            sql = "SELECT 1 FROM runs WHERE id = ? AND state = 'running'"
+            if not db.execute(sql, [run_id]).fetchone():
+                raise RunGone(f"run {run_id} was taken away")
             yield db
 
     def all(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
