@@ -242,8 +242,8 @@ def test_a_page_that_cannot_be_stored_moves_no_cursor(store: Store) -> None:
     job = added(store)
     (feed,) = store.feeds(job.id)
     run = started(store, job)
-    no_text: Any = None
-    broken = replace(post(2), text=no_text)
+    no_url: Any = None
+    broken = replace(post(2), url=no_url)
     with pytest.raises(sqlite3.IntegrityError):
         store.add_page(run.id, feed.id, Page((post(1), broken), "further"))
     assert store.feed(feed.id) == feed
@@ -644,7 +644,9 @@ def test_nothing_is_looked_for_from_one_end_to_the_other(store: Store, path: Pat
 
 
 def test_new_posts_are_a_range_of_arrivals(store: Store, path: Path) -> None:
-    (sql,) = {sql for sql in _statements(store, path) if "FROM arrivals JOIN posts" in sql}
-    plan = " ".join(str(row[3]) for row in rows(path, f"EXPLAIN QUERY PLAN {sql}"))
-    assert "arrivals USING COVERING INDEX" in plan or "arrivals USING INDEX" in plan
-    assert "feed_id=? AND rowid>?" in plan or "feed_id=? AND id>?" in plan
+    found = {sql for sql in _statements(store, path) if "FROM arrivals JOIN posts" in sql}
+    assert len(found) == 2
+    for sql in found:
+        plan = " ".join(str(row[3]) for row in rows(path, f"EXPLAIN QUERY PLAN {sql}"))
+        assert "arrivals USING COVERING INDEX" in plan or "arrivals USING INDEX" in plan
+        assert "feed_id=? AND rowid>?" in plan or "feed_id=? AND id>?" in plan

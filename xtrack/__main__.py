@@ -30,8 +30,7 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("XTRACK_DEBUG"):
             raise
-        _say(f"xtrack: a bug: {type(error).__name__}: {error}")
-        _say("  XTRACK_DEBUG=1 shows where; please report it")
+        _say_bug(error)
         sys.exit(_BUG)
 
 
@@ -46,6 +45,15 @@ def _do() -> int:
     from xtrack.cli import run
 
     return run()
+
+
+def _say_bug(error: Exception) -> None:
+    from xtrack import bugs
+
+    path = bugs.write(error, "".join(sys.argv[1:2]))
+    _say(f"xtrack: a bug: {type(error).__name__}: {error}")
+    _say(f"  where it happened is written to {path}" if path else "  XTRACK_DEBUG=1 shows where it happened")
+    _say("  please report it: an issue on the project's page, with that text once you have read it")
 
 
 def _say(line: str) -> None:

@@ -36,6 +36,16 @@ class Home:
         return self.data / "locks"
 
     @property
+    def backups(self) -> Path:
+        """Copies of the database that were made before something big."""
+        return self.data / "backups"
+
+    @property
+    def bugs(self) -> Path:
+        """Where tracebacks are written."""
+        return self.data / "bugs"
+
+    @property
     def is_system(self) -> bool:
         return self.scheduler == "systemd-system"
 
@@ -190,12 +200,13 @@ def make_data_folder(home: Home, owner: pwd.struct_passwd | None = None) -> None
 
 
 def remove_data(home: Home) -> None:
-    """Delete the database and the locks, and the folder unless there is something else in it."""
+    """Delete the database, its copies and the locks, and the folder unless there is something else in it."""
     import shutil
 
     for path in (home.database, *(home.data / f"{home.database.name}{suffix}" for suffix in ("-wal", "-shm"))):
         path.unlink(missing_ok=True)
-    shutil.rmtree(home.locks, ignore_errors=True)
+    for folder in (home.locks, home.backups, home.bugs):
+        shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError), as_root():
         home.data.rmdir()
 

@@ -44,12 +44,13 @@ class Attempts:
 
 @dataclass(frozen=True)
 class Feed:
-    """One source as fetched; `cursor` is the source's own word for how far it was read."""
+    """One source as fetched; `cursor` is the source's own word for how far it was read, `read_at` when last to its end."""
 
     id: int
     kind: str
     spec: str
     cursor: str | None
+    read_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -142,3 +143,16 @@ class Run:
     error: str
     next_try: datetime | None
     invocation_id: str
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A summary or a post that search found; a post is no one job's, a summary no one author's."""
+
+    kind: Literal["summary", "post"]
+    id: str
+    job_id: int | None
+    author: str
+    created_at: datetime
+    text: str
+    url: str

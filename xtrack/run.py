@@ -196,11 +196,15 @@ def _fetch(context: Context, run: Run, feed: Feed) -> None:
     """Read on from the feed's cursor, one walk at a time; each page is stored with the cursor behind it."""
     added = 0
     with locks.waited_for([locks.feed(context.home.locks, feed.id)], _extend_timeout):
-        now = context.store.feed(feed.id)
+        now, begun = context.store.feed(feed.id), context.clock()
         if now is None:
             raise source_changed()
-        for page in open_source(now.kind, now.spec).read(now.cursor, context.clock()):
+        if now.read_at and run.started_at < now.read_at <= begun:
+            context.say(f"run {run.id}: {feed.spec}: another run has just read it")
+            return
+        for page in open_source(now.kind, now.spec).read(now.cursor, begun):
             added += context.store.add_page(run.id, now.id, page)
+        context.store.note_read(run.id, now.id, begun)
     context.say(f"run {run.id}: {feed.spec}: {_posts(added)} fetched")
 
 

@@ -6,7 +6,7 @@ from xtrack.cli.command import run as run_group
 from xtrack.cli.group import cli
 
 # In the order in which one needs their commands, and --help lists them.
-for _module in ("life", "runs", "digests", "machine"):
+for _module in ("life", "runs", "digests", "machine", "data"):
     import_module(f"{__name__}.{_module}")
 
 

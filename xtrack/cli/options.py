@@ -18,6 +18,7 @@ job = click.argument("job_id", metavar="JOB", type=NUMBER)
 jobs_named = click.argument("job_ids", metavar="[JOB]...", type=NUMBER, nargs=-1)
 all_jobs = click.option("--all", "every_job", is_flag=True, help="All jobs.")
 any_job = click.argument("job_id", metavar="[JOB]", type=NUMBER, required=False)
+of_job = click.option("--job", "job_id", type=NUMBER, metavar="JOB", help="Only of this job.")
 limit = click.option("--limit", type=NUMBER, default=50, show_default=True, help="At most so many.")
 
 
@@ -25,7 +26,7 @@ def schedule(required: bool) -> Callable[[_F], _F]:
     def add(function: _F) -> _F:
         for option in (
             click.option("--topic", "topics", multiple=True, metavar="T", help="Only posts on this; may be repeated."),
-            click.option("--source", metavar="FILE|sample", help="Where posts come from: a JSONL file, or the sample."),
+            click.option("--source", metavar="FILE|URL|sample", help="Where posts come from: see docs/sources.md."),
             click.option(
                 "--at",
                 metavar="[DAY ]HH:MM",

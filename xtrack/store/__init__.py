@@ -7,7 +7,8 @@ from xtrack.store.jobs import Jobs
 from xtrack.store.posts import Posts
 from xtrack.store.runs import Runs
 from xtrack.store.summaries import Summaries
+from xtrack.store.upkeep import Upkeep
 
 
-class Store(Jobs, Posts, Runs, Summaries):
+class Store(Jobs, Posts, Runs, Summaries, Upkeep):
     """What the program asks of the file and writes into it."""

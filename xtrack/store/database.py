@@ -2,14 +2,15 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from xtrack import locks
 from xtrack.errors import BadData, Misconfigured, NotFound, Temporary, XTrackError
+from xtrack.store import copies
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _BUSY_SECONDS = 30.0
 
 
@@ -56,27 +57,48 @@ class Database:
         with _explained(path):
             self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
             self._db.row_factory = sqlite3.Row
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                raise Misconfigured(f"the database is of a newer xtrack than this one: {path}", "upgrade xtrack")
-            if version < SCHEMA_VERSION:
-                self._migrate()
+            if self._version() < SCHEMA_VERSION or self._journal() != "wal":
+                self._prepare()
             self._db.execute("PRAGMA foreign_keys = ON")
 
-    def _migrate(self) -> None:
-        from xtrack.store.schema import migrate
+    def _version(self) -> int:
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version > SCHEMA_VERSION:
+            raise Misconfigured(f"the database is of a newer xtrack than this one: {self.path}", "upgrade xtrack")
+        return version
 
+    def _journal(self) -> str:
+        return str(self._db.execute("PRAGMA journal_mode").fetchone()[0])
+
+    def _prepare(self) -> None:
+        """Make or migrate it, and have it in WAL mode, which one that came back from elsewhere may not be in."""
         # The switch to WAL does not wait for others as transactions do, so one process at a time comes here.
         with locks.waited_for([self.path.parent / "locks" / "schema"], lambda _: None):
-            if self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            if self._journal() != "wal":
                 self._db.execute("PRAGMA journal_mode = WAL")
-            migrate(self._db)
+            if self._version() < SCHEMA_VERSION:
+                from xtrack.store.schema import migrate
+
+                migrate(self._db, self._back_up_first)
+
+    def _back_up_first(self) -> None:
+        """Before a migration. It holds the write lock, so that the copy, which another connection reads, has it all."""
+        version = self._version()
+        if 0 < version < SCHEMA_VERSION:
+            with closing(sqlite3.connect(self.path)) as source:
+                copies.keep(source, self.path.parent / "backups", f"schema-{version}")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._db.close()
+
+    @contextmanager
+    def explained(self, path: Path | None = None) -> Iterator[sqlite3.Connection]:
+        """The connection, for what is no transaction; what SQLite says is of this file, or of `path`."""
+        with _explained(path or self.path):
+            yield self._db
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:

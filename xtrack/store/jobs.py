@@ -16,12 +16,19 @@ _JOB = """SELECT jobs.*, (SELECT slot FROM runs WHERE job_id = jobs.id AND close
 class Jobs(Database):
     """What the program asks of jobs."""
 
-    def add_jobs(self, jobs: Sequence[Job], feeds: Sequence[tuple[str, str]]) -> list[Job]:
-        """Store new jobs, all or none, that read `feeds`, pairs of kind and spec; gives them with their numbers."""
-        with self.write() as db:
-            return [self._add_job(db, job, feeds) for job in jobs]
+    def add_jobs(
+        self, jobs: Sequence[Job], feeds: Sequence[tuple[str, str]], since: datetime | None = None
+    ) -> list[Job]:
+        """Store new jobs, all or none, that read `feeds`, pairs of kind and spec; gives them with their numbers.
 
-    def _add_job(self, db: sqlite3.Connection, job: Job, feeds: Sequence[tuple[str, str]]) -> Job:
+        `since`: the first digest of each covers the posts since then.
+        """
+        with self.write() as db:
+            return [self._add_job(db, job, feeds, since) for job in jobs]
+
+    def _add_job(
+        self, db: sqlite3.Connection, job: Job, feeds: Sequence[tuple[str, str]], since: datetime | None
+    ) -> Job:
         cursor = db.execute(
             """INSERT INTO jobs
             (source, names, topics, frequency, at, paused, created_at, schedule_since, unsettled) VALUES
@@ -30,6 +37,8 @@ class Jobs(Database):
         )
         job = replace(job, id=int(cursor.lastrowid or 0))
         self._set_feeds(db, job.id, feeds)
+        if since:
+            db.execute("UPDATE job_feeds SET since = ? WHERE job_id = ?", [rows.stamp(since), job.id])
         return job
 
     def update_job(self, job: Job, feeds: Sequence[tuple[str, str]] | None = None) -> None:

@@ -1,10 +1,19 @@
 """Feeds, the posts that they brought, and which of them are new to a job."""
 
+from datetime import datetime
+
 from xtrack.models import Feed, Job, Page, Post
 from xtrack.store import rows
 from xtrack.store.database import Database, source_changed
 
 FIRST_DIGEST_POSTS = 500
+
+_POST = """INSERT INTO posts (id, author, author_name, created_at, kind, text, url, lang, original, words) VALUES
+    (:id, :author, :author_name, :created_at, :kind, :text, :url, :lang, :original, :words)
+    ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, text = excluded.text, original = excluded.original,
+    words = excluded.words
+    WHERE posts.purged_at IS NULL AND (excluded.original IS NOT NULL OR posts.original IS NULL)
+    AND (excluded.text <> posts.text OR excluded.kind <> posts.kind OR excluded.original IS NOT posts.original)"""
 
 
 class Posts(Database):
@@ -12,38 +21,35 @@ class Posts(Database):
 
     def feeds(self, job_id: int) -> list[Feed]:
         """What a job reads."""
-        found = self.all(
-            """SELECT feeds.* FROM job_feeds JOIN feeds ON feeds.id = feed_id WHERE job_id = ? ORDER BY feeds.id""",
-            [job_id],
-        )
-        return [Feed(row["id"], row["kind"], row["spec"], row["cursor"]) for row in found]
+        sql = "SELECT feeds.* FROM job_feeds JOIN feeds ON feeds.id = feed_id WHERE job_id = ? ORDER BY feeds.id"
+        return [rows.feed(row) for row in self.all(sql, [job_id])]
 
     def feed(self, feed_id: int) -> Feed | None:
         """One feed as it is now; None when its last job was deleted."""
         found = self.all("SELECT * FROM feeds WHERE id = ?", [feed_id])
-        return Feed(found[0]["id"], found[0]["kind"], found[0]["spec"], found[0]["cursor"]) if found else None
+        return rows.feed(found[0]) if found else None
 
     def add_page(self, run_id: int, feed_id: int, page: Page) -> int:
         """Store a page with its cursor in one transaction; gives how many of its posts the feed did not have.
 
-        A post that is there already, an edited one, takes the newer text, but none that knows less of its original.
+        A post that is there already, an edited one, takes the newer text, but none that knows less of its original; one
+        that was purged stays as it is.
         """
         with self.write_as(run_id) as db:
             if not db.execute("SELECT 1 FROM feeds WHERE id = ?", [feed_id]).fetchone():
                 raise source_changed()
-            db.executemany(
-                """INSERT INTO posts (id, author, author_name, created_at, kind, text, url, lang, original) VALUES
-                (:id, :author, :author_name, :created_at, :kind, :text, :url, :lang, :original)
-                ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, text = excluded.text, original = excluded.original
-                WHERE excluded.original IS NOT NULL OR posts.original IS NULL""",
-                map(rows.post_values, page.posts),
-            )
+            db.executemany(_POST, map(rows.post_values, page.posts))
             added = db.executemany(
                 "INSERT INTO arrivals (feed_id, post_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
                 [(feed_id, post.id) for post in page.posts],
             ).rowcount
             db.execute("UPDATE feeds SET cursor = ? WHERE id = ?", [page.cursor, feed_id])
         return max(added, 0)
+
+    def note_read(self, run_id: int, feed_id: int, begun: datetime) -> None:
+        """Note that a feed was read to its end, by a run that began with it at `begun`."""
+        with self.write_as(run_id) as db:
+            db.execute("UPDATE feeds SET read_at = ? WHERE id = ?", [rows.stamp(begun), feed_id])
 
     def last_arrival(self, feed_id: int) -> int:
         """The number of a feed's newest arrival, 0 when it has none."""
@@ -52,15 +58,19 @@ class Posts(Database):
     def new_posts(self, job: Job, feed_id: int, until: int) -> tuple[list[Post], int]:
         """A job's posts of a feed beyond its watermark up to arrival `until`, oldest first, and how many were left out.
 
-        A job's first digest of a feed covers the newest FIRST_DIGEST_POSTS of them; the others are left out.
+        A job's first digest of a feed covers the posts since the moment that it was installed with, or else the newest
+        FIRST_DIGEST_POSTS of them; the others are left out.
         """
-        seen = self.all("SELECT seen FROM job_feeds WHERE job_id = ? AND feed_id = ?", [job.id, feed_id])
-        since = seen[0]["seen"] if seen else None
+        told = self.all("SELECT seen, since FROM job_feeds WHERE job_id = ? AND feed_id = ?", [job.id, feed_id])
+        seen, since = told[0] if told else (None, None)
+        is_first = seen is None
         by_name = f"AND author IN ({', '.join('?' * len(job.names))})" if job.names else ""
+        new = f"""FROM arrivals JOIN posts ON posts.id = post_id
+            WHERE feed_id = ? AND arrivals.id > ? AND arrivals.id <= ? AND purged_at IS NULL {by_name}"""
+        values = [feed_id, seen or 0, until, *job.names]
         found = self.all(
-            f"""SELECT posts.* FROM arrivals JOIN posts ON posts.id = post_id
-            WHERE feed_id = ? AND arrivals.id > ? AND arrivals.id <= ? {by_name} ORDER BY created_at, posts.id""",  # noqa: S608 only question marks
-            [feed_id, since or 0, until, *job.names],
+            f"SELECT posts.* {new} AND created_at >= ? ORDER BY created_at DESC, posts.id DESC LIMIT ?",
+            [*values, since if is_first and since else "", FIRST_DIGEST_POSTS if is_first and not since else -1],
         )
-        left_out = max(0, len(found) - FIRST_DIGEST_POSTS) if since is None else 0
-        return [rows.post(row) for row in found[left_out:]], left_out
+        total = self.all(f"SELECT count(*) {new}", values)[0][0] if is_first else len(found)
+        return [rows.post(row) for row in reversed(found)], total - len(found)

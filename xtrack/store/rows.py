@@ -5,11 +5,15 @@ Times are fixed-width UTC text, which sorts as it should; lists and nested recor
 
 import json
 import sqlite3
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from xtrack.models import Digest, Job, Line, Original, Post, Run, Summary
+from xtrack.models import Digest, Feed, Hit, Job, Line, Original, Post, Run, Summary
+from xtrack.words import spaced, unfound
+
+Row = sqlite3.Row | Mapping[str, Any]
 
 
 def stamp(instant: datetime) -> str:
@@ -27,7 +31,7 @@ def known(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def job(row: sqlite3.Row) -> Job:
+def job(row: Row) -> Job:
     return Job(
         id=row["id"],
         source=row["source"],
@@ -53,7 +57,7 @@ def job_values(job: Job) -> dict[str, Any]:
     }
 
 
-def run(row: sqlite3.Row) -> Run:
+def run(row: Row) -> Run:
     return Run(
         id=row["id"],
         job_id=row["job_id"],
@@ -72,7 +76,7 @@ def run(row: sqlite3.Row) -> Run:
     )
 
 
-def post(row: sqlite3.Row) -> Post:
+def post(row: Row) -> Post:
     return Post(
         id=row["id"],
         author=row["author"],
@@ -86,13 +90,34 @@ def post(row: sqlite3.Row) -> Post:
     )
 
 
+def feed(row: Row) -> Feed:
+    return Feed(row["id"], row["kind"], row["spec"], row["cursor"], moment(row["read_at"]))
+
+
 def post_values(post: Post) -> dict[str, Any]:
     values = asdict(post)
     original = json.dumps(values["original"], ensure_ascii=False) if post.original else None
-    return {**values, "created_at": stamp(post.created_at), "original": original}
+    words = words_of_post(post.text, original)
+    return {**values, "created_at": stamp(post.created_at), "original": original, "words": words}
 
 
-def summary(row: sqlite3.Row) -> Summary:
+def words_of_post(text: str, original: str | None) -> str:
+    """What a post is found by beside its text and its author, for the search index."""
+    shown = json.loads(original) if original else {}
+    shown_words = (spaced(shown[key]) for key in ("author", "author_name", "text") if key in shown)
+    return "\n".join(filter(None, (unfound(text), *shown_words)))
+
+
+def lines_json(lines: Iterable[Line]) -> str:
+    return json.dumps([asdict(line) for line in lines], ensure_ascii=False)
+
+
+def words_of_lines(lines: str) -> str:
+    """What a summary is found by beside its headline."""
+    return "\n".join(spaced(f"{line['group']} {line['text']}") for line in json.loads(lines))
+
+
+def summary(row: Row) -> Summary:
     lines = tuple(Line(line["text"], tuple(line["post_ids"]), line["group"]) for line in json.loads(row["lines"]))
     return Summary(
         id=row["id"],
@@ -102,3 +127,15 @@ def summary(row: sqlite3.Row) -> Summary:
         post_count=row["post_count"],
         digest=Digest(row["method"], row["headline"], lines, row["omitted"]),
     )
+
+
+def summary_hit(row: Row) -> Hit:
+    found = summary(row)
+    text = "\n".join([found.digest.headline, *(line.text for line in found.digest.lines)])
+    return Hit("summary", str(found.id), found.job_id, "", found.created_at, text, "")
+
+
+def post_hit(row: Row) -> Hit:
+    found = post(row)
+    text = "\n".join(filter(None, (found.text, found.original.text if found.original else "")))
+    return Hit("post", found.id, None, found.author or found.author_name, found.created_at, text, found.url)

@@ -1,8 +1,6 @@
 """Runs: attempts to do a job, from their queue to the summary that they leave."""
 
-import json
 import sqlite3
-from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from xtrack.errors import NotFound
@@ -133,9 +131,11 @@ class Runs(Database):
             ).rowcount
             if moved < len(seen):
                 raise source_changed()
-            cursor = db.execute(
-                """INSERT INTO summaries (job_id, run_id, created_at, post_count, method, headline, lines, omitted)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+            lines = rows.lines_json(digest.lines)
+            (summary_id,) = db.execute(
+                """INSERT INTO summaries
+                (job_id, run_id, created_at, post_count, method, headline, lines, omitted, words)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
                 [
                     run.job_id,
                     run.id,
@@ -143,11 +143,11 @@ class Runs(Database):
                     post_count,
                     digest.method,
                     digest.headline,
-                    json.dumps([asdict(line) for line in digest.lines], ensure_ascii=False),
+                    lines,
                     digest.omitted,
+                    rows.words_of_lines(lines),
                 ],
-            )
-            summary_id = int(cursor.lastrowid or 0)
+            ).fetchone()
             db.executemany(
                 "INSERT INTO summary_posts (summary_id, post_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
                 [(summary_id, post_id) for line in digest.lines for post_id in line.post_ids],
@@ -158,7 +158,7 @@ class Runs(Database):
                 [rows.stamp(now), post_count, rows.stamp(slot) if slot else None, slot is not None, run.id],
             )
             self._note_end(db, run.job_id, now, slot)
-        return summary_id
+        return int(summary_id)
 
     def runs(self, job_id: int | None = None, limit: int = 50) -> list[Run]:
         """The newest runs, of one job or of all, newest first."""

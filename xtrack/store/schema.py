@@ -1,10 +1,15 @@
 """The database's schema, one migration a step; imported only when there is something to migrate."""
 
 import sqlite3
+from collections.abc import Callable
 
 from sqlite_utils import Database, Migrations
 
+from xtrack.store import rows
+
 migrations = Migrations("xtrack")
+# Marks are letters too: of Hindi and Arabic words, and the vowels of Thai (https://www.sqlite.org/fts5.html, 4.3.1).
+_TOKENIZER = "unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
 
 
 @migrations()
@@ -79,8 +84,40 @@ def m002_queued_runs(db: Database) -> None:
         db.execute(statement)
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the database up to date. Safe for several processes at once.
+@migrations()
+def m003_search(db: Database) -> None:
+    """Full-text search; posts whose text was purged; since when a job looks back; when a feed was last read.
+
+    An index refers to posts by a number that VACUUM keeps, which it does only for an INTEGER PRIMARY KEY
+    (https://www.sqlite.org/lang_vacuum.html); so the table is made anew, in the way of
+    https://www.sqlite.org/lang_altertable.html#otheralter. Nothing refers to it by anything but its ids.
+    """
+    db.conn.create_function("words_of_post", 2, rows.words_of_post, deterministic=True)
+    db.conn.create_function("words_of_lines", 1, rows.words_of_lines, deterministic=True)
+    for statement in (
+        """CREATE TABLE new_posts (
+            number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
+            author TEXT NOT NULL COLLATE NOCASE, author_name TEXT NOT NULL, created_at TEXT NOT NULL,
+            kind TEXT NOT NULL, text TEXT NOT NULL, url TEXT NOT NULL, lang TEXT NOT NULL, original TEXT,
+            words TEXT NOT NULL, purged_at TEXT)""",
+        """INSERT INTO new_posts (id, author, author_name, created_at, kind, text, url, lang, original, words)
+            SELECT id, author, author_name, created_at, kind, text, url, lang, original, words_of_post(text, original)
+            FROM posts ORDER BY created_at, id""",
+        "DROP TABLE posts",
+        "ALTER TABLE new_posts RENAME TO posts",
+        "ALTER TABLE summaries ADD COLUMN words TEXT NOT NULL DEFAULT ''",
+        "UPDATE summaries SET words = words_of_lines(lines)",
+        "ALTER TABLE job_feeds ADD COLUMN since TEXT",
+        "ALTER TABLE feeds ADD COLUMN read_at TEXT",
+        "PRAGMA user_version = 3",
+    ):
+        db.execute(statement)
+    for table, columns in (("posts", ["author", "author_name", "text", "words"]), ("summaries", ["headline", "words"])):
+        db.table(table).enable_fts(columns, create_triggers=True, tokenize=_TOKENIZER)
+
+
+def migrate(connection: sqlite3.Connection, before: Callable[[], None]) -> None:
+    """Bring the database up to date, once `before` has returned. Safe for several processes at once.
 
     Migrations reads what is pending outside of any transaction and begins deferred ones, so the whole of apply() goes
     into one that holds the write lock from its start.
@@ -88,4 +125,5 @@ def migrate(connection: sqlite3.Connection) -> None:
     db = Database(connection, execute_plugins=False)
     with connection:
         connection.execute("BEGIN IMMEDIATE")
+        before()
         migrations.apply(db)

@@ -1,0 +1,154 @@
+"""What keeps the file in order: texts that are to go, room that nobody needs, copies, and exports."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from xtrack.errors import BadData, NotFound
+from xtrack.models import Post, Run, Summary
+from xtrack.store import copies, rows
+from xtrack.store.database import Database
+
+_BATCH = 5000
+_BLANK = "UPDATE posts SET text = '', original = NULL, words = '', purged_at = ?"
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many bytes the file has, and how many of them nothing is in."""
+
+    total: int
+    free: int
+
+
+class Upkeep(Database):
+    """What the program does with the file as a whole."""
+
+    # purge
+
+    def purge_post(self, post_id: str, now: datetime) -> int:
+        """Blank a post, the reposts of it, and what quotes and summaries show of it; its id stays, so that it cannot
+        come back. Gives how many lines of summaries went. Raises NotFound.
+        """
+        showing = "FROM posts WHERE original LIKE '%' || :id || '%' AND json_extract(original, '$.id') = :id"
+        with self.write() as db:
+            shown = db.execute(f"SELECT id, kind, text, original {showing}", {"id": post_id}).fetchall()
+            known = db.execute("SELECT id FROM posts WHERE id = ?", [post_id]).fetchall()
+            if not shown and not known:
+                raise NotFound(f"no post {post_id}", "its id is the number at the end of its link; xtrack search WORDS")
+            for post in shown:
+                self._forget_original(db, post)
+            gone = [row["id"] for row in (*known, *(post for post in shown if post["kind"] == "repost"))]
+            db.executemany(f"{_BLANK} WHERE id = ?", [(rows.stamp(now), one) for one in gone])
+            return sum(self._forget_lines(db, one) for one in gone)
+
+    def _forget_original(self, db: sqlite3.Connection, post: sqlite3.Row) -> None:
+        """What a quote shows; who and where stays."""
+        original = json.dumps({**json.loads(post["original"]), "text": ""}, ensure_ascii=False)
+        words = rows.words_of_post(post["text"], original)
+        db.execute("UPDATE posts SET original = ?, words = ? WHERE id = ?", [original, words, post["id"]])
+
+    def _forget_lines(self, db: sqlite3.Connection, post_id: str) -> int:
+        """The lines of summaries whose words are a post's: the first that they cite."""
+        citing = """SELECT id, lines FROM summary_posts JOIN summaries ON summaries.id = summary_id
+            WHERE post_id = ?"""
+        count = 0
+        for row in db.execute(citing, [post_id]).fetchall():
+            lines = json.loads(row["lines"])
+            of_it = [line for line in lines if line["post_ids"][0] == post_id and line["text"]]
+            for line in of_it:
+                line["text"] = ""
+            text = json.dumps(lines, ensure_ascii=False)
+            sql = "UPDATE summaries SET lines = ?, words = ? WHERE id = ?"
+            db.execute(sql, [text, rows.words_of_lines(text), row["id"]])
+            count += len(of_it)
+        return count
+
+    def purge_posts(self, before: datetime, now: datetime) -> int:
+        """Blank all posts made before a moment, some thousand at a time so that runs come in between; gives how many.
+
+        Summaries stay as they were written.
+        """
+        last = self.all("SELECT coalesce(max(number), 0) FROM posts")[0][0]
+        sql = f"{_BLANK} WHERE number > ? AND number <= ? AND created_at < ? AND purged_at IS NULL"
+        count = 0
+        for number in range(0, last, _BATCH):
+            with self.write() as db:
+                count += db.execute(sql, [rows.stamp(now), number, number + _BATCH, rows.stamp(before)]).rowcount
+        return count
+
+    # room
+
+    def room(self) -> Room:
+        pages, free, size = (self.all(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size"))
+        return Room(pages * size, free * size)
+
+    def vacuum(self) -> None:
+        """Write the file anew without what is free in it, and what was purged in the search index; nobody can write
+        meanwhile.
+        """
+        with self.explained() as db:
+            db.execute("INSERT INTO posts_fts (posts_fts) VALUES ('optimize')")
+            db.execute("INSERT INTO summaries_fts (summaries_fts) VALUES ('optimize')")
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # copies
+
+    def copy_to(self, target: Path, as_owner: Callable[[], AbstractContextManager[None]]) -> None:
+        """As copies.write. Raises Temporary when the disk is full."""
+        with self.explained(target) as db:
+            copies.write(db, target, as_owner)
+
+    def keep_copy(self, occasion: str) -> Path:
+        """As copies.keep."""
+        with self.explained() as db:
+            return copies.keep(db, self.path.parent / "backups", occasion)
+
+    @staticmethod
+    def require_ours(path: Path, name: Path) -> None:
+        """Raises BadData when a file, which the user knows as `name`, is not ours. Opening it would make it so."""
+        with closing(sqlite3.connect(path)) as db:
+            try:
+                found = db.execute("SELECT count(*) FROM sqlite_schema WHERE name IN ('jobs', 'feeds', 'posts')")
+                ours = found.fetchone()[0] == 3 and db.execute("PRAGMA user_version").fetchone()[0] > 0
+            except sqlite3.DatabaseError as error:
+                raise BadData(f"{name} is no database, or a damaged one: {error}", f"file {name}") from error
+        if not ours:
+            raise BadData(f"{name} is no database of xtrack's", f"file {name}")
+
+    def take_from(self, copy: "Upkeep") -> None:
+        """Have all that is in another database, and nothing else, in one transaction."""
+        with self.explained() as db:
+            copy._db.backup(db)
+
+    # exports: row by row, however many there are
+
+    def every_post(self, job_id: int | None) -> Iterator[Post]:
+        """All posts in the order in which they arrived, or those of the feeds that a job reads."""
+        sql = """SELECT * FROM posts WHERE :job IS NULL OR EXISTS (SELECT 1 FROM job_feeds
+            JOIN arrivals ON arrivals.feed_id = job_feeds.feed_id WHERE job_id = :job AND post_id = posts.id)
+            ORDER BY number"""
+        yield from map(rows.post, self._each(sql, job_id))
+
+    def every_run(self, job_id: int | None) -> Iterator[Run]:
+        """All runs, the oldest first, of one job or of all."""
+        yield from map(
+            rows.run, self._each("SELECT * FROM runs WHERE :job IS NULL OR job_id = :job ORDER BY id", job_id)
+        )
+
+    def every_summary(self, job_id: int | None) -> Iterator[Summary]:
+        """All summaries, the oldest first, of one job or of all."""
+        sql = "SELECT * FROM summaries WHERE :job IS NULL OR job_id = :job ORDER BY id"
+        yield from map(rows.summary, self._each(sql, job_id))
+
+    def _each(self, sql: str, job_id: int | None) -> Iterator[dict[str, Any]]:
+        from sqlite_utils import Database as SqliteUtils
+
+        with self.explained() as db:
+            yield from SqliteUtils(db, execute_plugins=False).query(sql, {"job": job_id})

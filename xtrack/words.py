@@ -1,0 +1,36 @@
+"""What the search index is given, and how it is asked: FTS5 knows words by the spaces between them. Pure."""
+
+import re
+from collections.abc import Iterable
+
+from xtrack.errors import BadData
+
+# Thai, Lao, Burmese, Khmer; kana; the ideographs; the syllables of Korean, to whose words particles cling.
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
+
+def spaced(text: str) -> str:
+    """A text in which each character of a script without spaces is a word; a row of them is found as a phrase is."""
+    return _SPACELESS.sub(r" \g<0> ", text)
+
+
+def unfound(text: str) -> str:
+    """What has to be indexed beside a text itself: nothing, unless it has words that no spaces tell apart."""
+    return spaced(text) if _SPACELESS.search(text) else ""
+
+
+def query(words: Iterable[str]) -> str:
+    """What to ask FTS5 (https://www.sqlite.org/fts5.html) for texts with all these words or phrases.
+
+    One that ends with * is the beginning of a word. Raises BadData when there is nothing in them to search for.
+    """
+    parts = []
+    for word in words:
+        text = spaced(word.rstrip("*")).replace('"', '""')
+        if any(map(str.isalnum, text)):
+            parts.append(f'"{text}"' + "*" * word.endswith("*"))
+    if not parts:
+        raise BadData("there is no word to search for", "xtrack search --help")
+    return " ".join(parts)
