@@ -6,6 +6,8 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 PYTEST_ARGS ?=
 # make bench BENCH_ARGS=--write puts the table into bench/README.md.
 BENCH_ARGS ?=
+# How long make fuzz goes on.
+FUZZ_MINUTES ?= 10
 # More workers than cores: the tests against a real systemd wait most of their time. A file stays with one worker, which
 # then boots its machines once; the files in pytest's order, because the longest ones, of tests/system, come first there.
 WORKERS ?= 4
@@ -17,7 +19,7 @@ LOWEST := build/lowest
 CODE := xtrack templates tests $(wildcard bench)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-exhaustive test-lowest bench lint dist clean anew
+.PHONY: help demo test test-slow test-exhaustive test-lowest fuzz bench lint dist clean anew
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -33,6 +35,12 @@ test-slow: .venv/installed-dev ## the tests that wait for minutes; root's
 
 test-exhaustive: .venv/installed-dev ## every step killed, a thousand jobs, random commands for long; root's
 	@$(VENV_PYTHON) $(PYTEST) -m exhaustive $(PYTEST_ARGS)
+
+fuzz: .venv/installed-dev ## the parsers on inputs that nobody thought of, for ten minutes, or FUZZ_MINUTES
+	@end=$$(( $$(date +%s) + 60 * $(FUZZ_MINUTES) )); \
+	while [ $$(date +%s) -lt $$end ]; do \
+		$(VENV_PYTHON) $(PYTEST) --hypothesis-profile=fuzz $(PYTEST_ARGS) tests/test_*fuzz*.py || exit 1; \
+	done
 
 test-lowest: $(LOWEST)/installed ## the unit tests, with the oldest dependencies that setup.cfg allows
 	@$(LOWEST)/bin/python $(PYTEST) --ignore tests/system $(PYTEST_ARGS)

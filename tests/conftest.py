@@ -23,6 +23,7 @@ from xtrack.store import Store
 
 # A busy machine is no failure.
 settings.register_profile("xtrack", deadline=None)
+settings.register_profile("fuzz", deadline=None, max_examples=10_000)
 settings.load_profile("xtrack")
 
 BERLIN = ZoneInfo("Europe/Berlin")

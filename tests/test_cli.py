@@ -81,9 +81,12 @@ def test_no_command_leaves_anything_where_no_job_was_installed(xtrack: Command) 
 
 def test_install_says_what_was_made(xtrack: Command) -> None:
     outcome = xtrack.good("install-job", "--source", "sample", "--every", "hourly", "--at", "00:17", "--topic", "wind")
-    first, second = outcome.out.splitlines()
+    first, second, third, *posts = outcome.out.splitlines()
     assert first == "Job 1 installed: watches the bundled sample, on wind, every hour."
     assert re.fullmatch(r"Next run: \w{3} \d{4}-\d\d-\d\d \d\d:17 \S+", second)
+    assert third == "The first posts of its source:"
+    assert len(posts) == 3
+    assert all(re.match(r"  @\w+", line) and len(line) <= 80 for line in posts)
     assert "xtrack run-due" in outcome.err
 
 
@@ -119,9 +122,9 @@ def test_the_data_folder_is_for_its_owner_s_eyes(xtrack: Command) -> None:
         (["", "--source", "sample", "--every", "hourly"], 65, "no X handle"),
         (["@nobody", "--source", "sample", "--every", "hourly"], 66, "nobody"),
         (["--source", "./missing.jsonl", "--every", "hourly"], 66, "missing.jsonl"),
-        (["--source", ".", "--every", "hourly"], 65, "not a file"),
+        (["--source", ".", "--every", "hourly"], 65, "no X archive"),
         (["--source", "else", "--every", "hourly"], 78, "sample"),
-        (["--source", "https://example.com/feed", "--every", "hourly"], 78, "sample"),
+        (["--source", "gopher://example.com/feed", "--every", "hourly"], 78, "sample"),
     ],
 )
 def test_what_cannot_be_installed_is_refused_in_a_line_and_stores_nothing(
@@ -648,7 +651,9 @@ def test_a_bug_is_owned_up_to(xtrack: Command) -> None:
     database.close()
     outcome = xtrack("list-runs")
     assert outcome.code == 70
-    assert "XTRACK_DEBUG=1" in outcome.err
+    told = re.search(r"written to (\S+)\n  please report it", outcome.err)
+    assert told
+    assert "no such table: runs" in Path(told[1]).read_text()
     assert "Traceback" in xtrack("list-runs", XTRACK_DEBUG="1").err
 
 

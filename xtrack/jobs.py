@@ -7,23 +7,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from xtrack import ledger, locks, slots
+from xtrack import ledger, locks, moments, slots
 from xtrack.config import remove_data
 from xtrack.context import Context
 from xtrack.errors import BadData, Misconfigured, NotFound, Temporary, UsageError, XTrackError
-from xtrack.models import Job, Run
+from xtrack.models import Job, Post, Run
 from xtrack.scheduler import Plan
-from xtrack.sources import open_source, resolve
+from xtrack.sources import describe, open_source, preview, resolve
 
 _CALLER = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class Changed:
-    """Jobs as they are now, each with its next run, and what a person should know."""
+    """Jobs as they are now, each with its next run, what a person should know, and the first posts of a new source."""
 
     jobs: tuple[tuple[Job, datetime | None], ...]
     notes: tuple[str, ...] = ()
+    preview: tuple[Post, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,14 @@ class Status:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a command says of a job; None: as it is."""
+    """What a command says of a job; None: as it is. `since` is from where on the first digest of a new job looks."""
 
     names: tuple[str, ...] | None = None
     source: str | None = None
     topics: tuple[str, ...] | None = None
     frequency: str | None = None
     at: str | None = None
+    since: str | None = None
 
 
 def handles(words: Iterable[str]) -> tuple[str, ...]:
@@ -90,15 +92,16 @@ def install(context: Context, wish: Wish, each: bool = False, paused: bool = Fal
     names, words = handles(wish.names or ()), topics(wish.topics or ())
     if each and not names:
         raise UsageError("there is nobody to make a job for", "name them, or have them in a file, one a line")
+    since = moments.parse(wish.since, now, context.zone) if wish.since else None
     kind, spec = resolve(wish.source)
     notes = context.backend.prepare()
-    _try_source(context, kind, spec, names)
+    first = _try_source(context, kind, spec, names, since)
     watched = [(name,) for name in names] if each else [names]
     new = [
         Job(0, spec, some, words, frequency, slots.spread(frequency, at, index, len(watched)), paused, now, now)
         for index, some in enumerate(watched)
     ]
-    jobs = context.store.add_jobs(new, [(kind, spec)])
+    jobs = context.store.add_jobs(new, [(kind, spec)], since)
     try:
         _reconcile(context)
     except XTrackError:
@@ -106,12 +109,12 @@ def install(context: Context, wish: Wish, each: bool = False, paused: bool = Fal
         with suppress(XTrackError):
             _reconcile(context)
         raise
-    return _changed(context, jobs, [*notes, *_gap_notes(context, jobs)])
+    return _changed(context, jobs, [*notes, *_gap_notes(context, jobs)], first)
 
 
-def _changed(context: Context, jobs: Sequence[Job], notes: Sequence[str] = ()) -> Changed:
+def _changed(context: Context, jobs: Sequence[Job], notes: Sequence[str] = (), first: Sequence[Post] = ()) -> Changed:
     now = context.clock()
-    return Changed(tuple((job, ledger.next_run(job, now, context.zone)) for job in jobs), tuple(notes))
+    return Changed(tuple((job, ledger.next_run(job, now, context.zone)) for job in jobs), tuple(notes), tuple(first))
 
 
 def _gap_notes(context: Context, jobs: Iterable[Job]) -> list[str]:
@@ -137,8 +140,9 @@ def update(context: Context, job_id: int, wish: Wish) -> Changed:
     else:
         (feed,) = context.store.feeds(job_id)
         kind, spec = feed.kind, feed.spec
+    first: Sequence[Post] = ()
     if wish.source is not None or wish.names is not None:
-        _try_source(context, kind, spec, names)
+        first = _try_source(context, kind, spec, names)
     same_schedule = (frequency, at) == (job.frequency, job.at)
     job = replace(
         job,
@@ -151,7 +155,7 @@ def update(context: Context, job_id: int, wish: Wish) -> Changed:
     )
     context.store.update_job(job, feeds)
     _reconcile(context)
-    return _changed(context, [job], [] if same_schedule else _gap_notes(context, [job]))
+    return _changed(context, [job], [] if same_schedule else _gap_notes(context, [job]), first)
 
 
 def _schedule(job: Job, wish: Wish, local_now: datetime) -> tuple[str, str]:
@@ -162,12 +166,16 @@ def _schedule(job: Job, wish: Wish, local_now: datetime) -> tuple[str, str]:
     return frequency, job.at if frequency == job.frequency else slots.kept(frequency, job.at, local_now)
 
 
-def _try_source(context: Context, kind: str, spec: str, names: Sequence[str]) -> None:
-    """Try a source as a run would see it; a spec that is an absolute path is a file."""
+def _try_source(
+    context: Context, kind: str, spec: str, names: Sequence[str], since: datetime | None = None
+) -> Sequence[Post]:
+    """Try a source as a run would see it; a spec that is an absolute path is a file. Gives its first posts."""
     if spec.startswith("/"):
         context.backend.see(Path(spec))
     try:
-        open_source(kind, spec).check(tuple(names))
+        source = open_source(kind, spec)
+        source.check(tuple(names))
+        return preview(source, names, context.clock())
     except Temporary as error:
         raise NotFound(str(error), error.hint) from error
 
@@ -259,6 +267,11 @@ def uninstall(context: Context, purge: bool) -> Plan:
             context.store.delete_jobs(job.id for job in context.jobs())
             remove_data(context.home)
     return plan
+
+
+def source_of(context: Context, job_id: int) -> str:
+    """What a job's source is, in words."""
+    return " and ".join(describe(feed.kind, feed.spec) for feed in context.store.feeds(job_id))
 
 
 def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:

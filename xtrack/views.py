@@ -1,16 +1,15 @@
-"""What is printed: jobs, runs and digests as text for a person and as JSON for a script. Pure."""
+"""What is printed: jobs, runs, posts and what was found, as text for a person and as JSON for a script. Pure."""
 
-import shutil
-import textwrap
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import Any
 
+from xtrack.columns import cut, fitting, tidy, width
+from xtrack.compose import Local, byline, link
 from xtrack.jobs import Status
-from xtrack.models import Job, Post, Run, Summary
-
-Local = Callable[[datetime], str]
+from xtrack.models import Hit, Job, Post, Run, Summary
 
 _EVERY = {
     "1min": "every minute",
@@ -20,7 +19,6 @@ _EVERY = {
     "weekly": "every week",
 }
 _AT_A_TIME = ("daily", "weekdays", "weekly")
-_LABELS = {"extractive": "sentences taken from the posts, not written by a model", "none": ""}
 
 
 def every(job: Job) -> str:
@@ -40,9 +38,10 @@ def watched(job: Job) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Rows under their heads, each column as wide as its widest cell."""
     cells = [head, *rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    widths = [max(width(row[column]) for row in cells) for column in range(len(head))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        "  ".join(cell + " " * (columns - width(cell)) for cell, columns in zip(row, widths, strict=True)).rstrip()
+        for row in cells
     )
 
 
@@ -85,11 +84,12 @@ def outcome(run: Run, local: Local) -> str:
     return f"{run.state} ({run.exit_code})" + (f", again {local(run.next_try)}" if run.next_try else "")
 
 
-def job_text(status: Status, local: Local) -> str:
-    """show-job."""
+def job_text(status: Status, local: Local, what: str) -> str:
+    """show-job; `what` says what the source is."""
     job = status.job
     facts = {
         "watches": watched(job),
+        "source": what,
         "runs": every(job) + (f" at {job.at}" if job.frequency in _AT_A_TIME else ""),
         "state": "paused" if job.paused else "active",
         "installed": local(job.created_at),
@@ -122,35 +122,71 @@ def runs_table(runs: Sequence[Run], local: Local) -> str:
 
 def summaries_table(summaries: Sequence[Summary], local: Local) -> str:
     """list-summaries."""
-    rows = [(str(s.id), str(s.job_id), local(s.created_at), str(s.post_count), s.digest.headline) for s in summaries]
+    rows = [
+        (str(s.id), str(s.job_id), local(s.created_at), str(s.post_count), tidy(s.digest.headline)) for s in summaries
+    ]
     return table(("SUMMARY", "JOB", "WRITTEN", "POSTS", "HEADLINE"), rows)
 
 
-def summary_text(summary: Summary, posts: Sequence[Post], local: Local) -> str:
-    """show-summary: a digest that fits a terminal, each line with its author and link."""
-    width = min(shutil.get_terminal_size().columns, 100)
-    by_id = {post.id: post for post in posts}
-    digest = summary.digest
-    label = _LABELS.get(digest.method, "")
-    parts = [f"{digest.headline}" + (f" ({label})" if label else "")]
-    for group, lines in groupby(digest.lines, key=lambda line: line.group):
-        parts.append(f"\n{group.upper()}" if group else "")
-        for line in lines:
-            parts += textwrap.wrap(line.text, width, initial_indent="  - ", subsequent_indent="    ")
-            parts.append(f"    {_cited(line.post_ids, by_id)}")
-    if digest.omitted:
-        parts.append(f"\n  and {digest.omitted} more post" + "s" * (digest.omitted != 1))
-    return "\n".join([f"Digest {summary.id} of job {summary.job_id}, {local(summary.created_at)}", *parts])
+def preview_text(posts: Iterable[Post], local: Local, columns: int) -> str:
+    """Posts, a line each that fits: who, when, and how it begins."""
+    lines = (f"  {byline(post)}  {local(post.created_at)}  {tidy(_said(post))}" for post in posts)
+    return "\n".join(cut(line, columns) for line in lines)
 
 
-def _cited(post_ids: Sequence[str], by_id: dict[str, Post]) -> str:
-    """The author and link of the post that a line is from, and how many others say the same."""
-    post = by_id[post_ids[0]]
-    who = f"@{post.author}" if post.author else "unknown author"
-    if post.kind == "repost" and post.original:
-        who += f" reposting @{post.original.author}" if post.original.author else " (repost)"
-    others = f" (+{len(post_ids) - 1} alike)" if len(post_ids) > 1 else ""
-    return f"{who}  {post.url}{others}"
+def _said(post: Post) -> str:
+    """The words that a post shows: a plain repost has none of its own."""
+    return post.text or (post.original.text if post.original else "")
+
+
+def search_text(
+    hits: Iterable[Hit], words: Sequence[str], local: Local, columns: int, mark: Callable[[str], str] = str
+) -> str:
+    """What search found: what it is, the place in its text where the first of `words` stands, its link.
+
+    `mark` is given each word that was found, as for a terminal in bold.
+    """
+    parts = []
+    for hit in hits:
+        whose = f" of job {hit.job_id}" if hit.job_id else f" by {tidy(hit.author) or 'unknown author'}"
+        parts.append(cut(f"{hit.kind} {hit.id}{whose}, {local(hit.created_at)}", columns))
+        parts.append(f"  {_excerpt(tidy(hit.text), words, columns - 2, mark)}")
+        parts += [f"  {url}"] if (url := link(hit.url)) else []
+    return "\n".join(parts)
+
+
+def _excerpt(text: str, words: Sequence[str], columns: int, mark: Callable[[str], str]) -> str:
+    """As much of a text as fits, from a third of a line or more before the first word that was found."""
+    pattern = _finding(words, text)
+    found = pattern.search(_folded(text))
+    if found and width(text) > columns and width(text[: found.start()]) > columns // 3:
+        room = max(columns // 3, columns - len("… ") - width(text[found.start() :]))
+        start = found.start() - fitting(text[: found.start()][::-1], room)
+        text = f"… {text[text.find(' ', start, found.start()) + 1 or start :]}"
+    text = cut(text, columns)
+    end, parts = 0, []
+    for found in pattern.finditer(_folded(text)):
+        parts += [text[end : found.start()], mark(text[found.start() : found.end()])]
+        end = found.end()
+    return "".join([*parts, text[end:]])
+
+
+def _finding(words: Sequence[str], text: str) -> re.Pattern[str]:
+    """What finds words or phrases in a folded text: whole ones if there are any, else also inside of others."""
+    phrases = (r"\W+".join(map(re.escape, re.findall(r"\w+", _folded(word)))) for word in words)
+    either = "|".join(filter(None, phrases)) or "(?!)"
+    whole = re.compile(rf"\b(?:{either})\b")
+    return whole if whole.search(_folded(text)) else re.compile(either)
+
+
+def _folded(text: str) -> str:
+    """A text of the same length without capitals and accents, as the search index sees it."""
+    return text.lower() if text.isascii() else "".join(map(_fold, text))
+
+
+def _fold(character: str) -> str:
+    parts = unicodedata.normalize("NFD", character)
+    return (parts if all(map(unicodedata.combining, parts[1:])) else character).casefold()[0]
 
 
 # JSON: stable keys, UTC times, ids of posts as strings
@@ -227,4 +263,16 @@ def post_json(post: Post) -> dict[str, Any]:
         "original": {"id": original.id, "author": original.author, "text": original.text, "url": original.url}
         if original
         else None,
+    }
+
+
+def hit_json(hit: Hit) -> dict[str, Any]:
+    return {
+        "kind": hit.kind,
+        "id": hit.id,
+        "job": hit.job_id,
+        "author": hit.author,
+        "created_at": utc(hit.created_at),
+        "text": hit.text,
+        "url": hit.url,
     }

@@ -1,11 +1,14 @@
 """What the runs wrote."""
 
+import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from xtrack.cli import options
-from xtrack.cli.group import cli, print_json, print_list
+from xtrack.cli.group import cli, columns, print_json, print_list
+from xtrack.errors import UsageError
 
 if TYPE_CHECKING:
     from xtrack.context import Context
@@ -30,17 +33,56 @@ def list_summaries(context: "Context", job_id: int | None, limit: int, as_json: 
     )
 
 
-@cli.command(epilog="Example: xtrack show-summary 1")
+@cli.command(
+    epilog="""\b
+Examples:
+  xtrack show-summary 1
+  xtrack show-summary 1 --html > digest.html
+"""
+)
 @click.argument("summary_id", metavar="SUMMARY", type=options.NUMBER)
+@click.option("--html", "as_html", is_flag=True, help="Print it as a page of HTML, the way it is mailed.")
 @options.as_json
 @click.pass_obj
-def show_summary(context: "Context", summary_id: int, as_json: bool) -> None:
+def show_summary(context: "Context", summary_id: int, as_html: bool, as_json: bool) -> None:
     """One digest, each line with its author and link."""
-    from xtrack import views
+    from xtrack import compose, views
 
-    summary = context.store.summary(summary_id)
-    posts = context.store.posts(summary_id)
+    if as_html and as_json:
+        raise UsageError("HTML or JSON?", "xtrack show-summary --help")
+    summary, posts = context.store.summary(summary_id), context.store.posts(summary_id)
     if as_json:
         print_json({**views.summary_json(summary), "cited": [views.post_json(post) for post in posts]})
-    else:
-        click.echo(views.summary_text(summary, posts, context.local))
+        return
+    shown = compose.show(summary, posts, context.job(summary.job_id), context.local)
+    click.echo(compose.html(shown) if as_html else compose.text(shown, columns()), nl=False)
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  xtrack search ferry
+  xtrack search "night ferry" wind
+  xtrack search "harbo*" --job 1 --json
+"""
+)
+@click.argument("words", nargs=-1, required=True, metavar="WORDS...")
+@options.of_job
+@options.limit
+@options.as_json
+@click.pass_obj
+def search(context: "Context", words: tuple[str, ...], job_id: int | None, limit: int, as_json: bool) -> None:
+    """Find summaries and posts that have all these words, the newest first. Several in quotes are a phrase."""
+    from xtrack import views
+    from xtrack.words import query
+
+    if job_id:
+        context.job(job_id)
+    asked = query(words)
+    bold = partial(click.style, bold=True) if sys.stdout.isatty() else str
+    print_list(
+        lambda: context.store.found(asked, job_id, limit),
+        views.hit_json if as_json else None,
+        lambda found: views.search_text(found, words, context.local, columns(), bold),
+        "Nothing has all these words.",
+    )

@@ -1,6 +1,7 @@
 """The group that all commands are in, and how they print what they found."""
 
 import json
+import shutil
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from xtrack.cli.command import Group, say
 from xtrack.errors import NotFound
 
 _T = TypeVar("_T")
+_WIDEST = 100
 
 _EXAMPLES = """\b
 Examples:
@@ -53,3 +55,8 @@ def print_list(
         click.echo(as_table(found))
     else:
         say(when_empty)
+
+
+def columns() -> int:
+    """How wide what is printed may be."""
+    return min(shutil.get_terminal_size().columns, _WIDEST)

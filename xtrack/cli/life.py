@@ -7,7 +7,7 @@ import click
 
 from xtrack.cli import options
 from xtrack.cli.command import say
-from xtrack.cli.group import cli
+from xtrack.cli.group import cli, columns
 from xtrack.errors import BadData, UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +36,11 @@ Examples:
     metavar="FILE",
     help="One job a name in this file, a name a line (-: stdin).",
 )
+@click.option(
+    "--since",
+    metavar="MOMENT",
+    help="The first digest covers the posts since then: 30d, 2026-11-01. Default: the newest 500.",
+)
 @click.option("--paused", is_flag=True, help="Without timers for now; resume-job writes them.")
 @click.pass_obj
 def install_job(
@@ -47,6 +52,7 @@ def install_job(
     topics: tuple[str, ...],
     each: bool,
     listing: TextIO | None,
+    since: str | None,
     paused: bool,
 ) -> None:
     """Make a job and its timer. Several names make one job that watches all of them, or with --each one job a name."""
@@ -56,7 +62,7 @@ def install_job(
         names += tuple(jobs.listed(_text(listing)))
     if len(names) > _MANY and (each or listing):
         say(f"Making {len(names)} jobs …")
-    wish = jobs.Wish(names=names, source=source, topics=topics, frequency=every, at=at)
+    wish = jobs.Wish(names=names, source=source, topics=topics, frequency=every, at=at, since=since)
     changed = jobs.install(context, wish, each=each or listing is not None, paused=paused)
     _print_change(context, changed, "installed, paused" if paused else "installed")
 
@@ -79,6 +85,8 @@ def _print_change(context: "Context", changed: Any, what: str) -> None:
         elif next_run:
             line += f" Next run: {context.local(next_run)}"
         click.echo(line)
+    if changed.preview:
+        click.echo(f"The first posts of its source:\n{views.preview_text(changed.preview, context.local, columns())}")
     for note in changed.notes:
         say(f"Note: {note}")
 

@@ -78,7 +78,7 @@ def show_job(context: "Context", job_id: int, as_json: bool) -> None:
     if as_json:
         print_json(views.job_json(status))
     else:
-        click.echo(views.job_text(status, context.local))
+        click.echo(views.job_text(status, context.local, jobs.source_of(context, job_id)))
 
 
 @cli.command(epilog="Example: xtrack list-runs 1 --limit 5")

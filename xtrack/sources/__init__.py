@@ -2,17 +2,21 @@
 
 A module of this package whose name has no leading underscore is a kind. It has
     claim(argument) -> str | None   the canonical spec when `--source argument` is of this kind, else None
+    describe(spec) -> str           what it is, in words, without reading it
     open_source(spec) -> Source     never raises; reading and checking do
+Kinds are asked in the alphabetical order of their names.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Protocol, cast
 
-from xtrack.errors import BadData, Misconfigured
-from xtrack.models import Page
+from xtrack.errors import BadData, Misconfigured, XTrackError
+from xtrack.models import Page, Post
+
+_PREVIEW_POSTS = 10_000
 
 
 class Source(Protocol):
@@ -33,6 +37,8 @@ class Kind(Protocol):
 
     def claim(self, argument: str) -> str | None: ...
 
+    def describe(self, spec: str) -> str: ...
+
     def open_source(self, spec: str) -> Source: ...
 
 
@@ -51,9 +57,36 @@ def resolve(argument: str) -> tuple[str, str]:
             spec = _kind(module.name).claim(argument)
             if spec is not None:
                 return module.name, spec
-    raise Misconfigured(f"no source is called {argument!r}", "give --source a JSONL file, or the word sample")
+    possible = "a JSONL file, an X archive (folder or zip), an RSS or Atom feed (file or URL), or the word sample"
+    raise Misconfigured(f"no source is called {argument!r}", f"give --source {possible}")
+
+
+def describe(kind: str, spec: str) -> str:
+    """What the source of a feed is, in words, without reading it."""
+    return _kind(kind).describe(spec)
 
 
 def open_source(kind: str, spec: str) -> Source:
     """The source of a feed that `resolve` named."""
     return _kind(kind).open_source(spec)
+
+
+def preview(source: Source, names: Sequence[str], now: datetime, count: int = 3) -> tuple[Post, ...]:
+    """The first `count` posts that a job with these `names` (handles in any case; none: all) would take.
+
+    Looks at no more of the source than it takes to find them, and at _PREVIEW_POSTS posts or a page more at most; what
+    is wrong with it behind a post that was found does not matter. Raises as Source.check does.
+    """
+    wanted = {name.lower() for name in names}
+    found: list[Post] = []
+    seen = 0
+    try:
+        for page in source.read(None, now):
+            found += [post for post in page.posts if not wanted or post.author.lower() in wanted]
+            seen += len(page.posts)
+            if len(found) >= count or seen >= _PREVIEW_POSTS:
+                break
+    except XTrackError:
+        if not seen:
+            raise
+    return tuple(found[:count])

@@ -19,7 +19,7 @@ Json = dict[str, Any]
 _HANDLE = re.compile(r"[A-Za-z0-9_]{1,15}")
 _REPOST = re.compile(r"RT @([A-Za-z0-9_]{1,15}): (.*)", re.DOTALL)
 _SHORT_LINK = re.compile(r"[ \n]?(https?://t\.co/[A-Za-z0-9]+)")
-_POST_LINK = re.compile(r"https?://(?:\w+\.)?(?:twitter|x)\.com/(?:i/web|(\w+))/status/(\d+)", re.ASCII)
+POST_LINK = re.compile(r"https?://(?:\w+\.)?(?:twitter|x)\.com/(?:i/web|(\w+))/status/(\d+)", re.ASCII)
 _MEDIA_LINKS = ("pic.twitter.com/", "pic.x.com/")
 # What could steer a terminal, turn the direction of what follows, or not be encoded (half a surrogate pair).
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -34,7 +34,7 @@ def posts(value: object) -> tuple[Post, ...]:
     Errors beside the data are ignored: they are about what a page includes. Raises BadData when the value has another
     shape, or when an id or a time in it cannot be one.
     """
-    page = _object(value)
+    page = as_object(value)
     if page.get("data") is not None:
         data = page["data"] if isinstance(page["data"], list) else [page["data"]]
     elif "text" in page:
@@ -43,8 +43,8 @@ def posts(value: object) -> tuple[Post, ...]:
         data = []
     else:
         raise BadData("neither a post nor a page of posts")
-    includes = _Includes(_object(page.get("includes")))
-    return tuple(_post(_object(item), includes) for item in data)
+    includes = _Includes(as_object(page.get("includes")))
+    return tuple(_post(as_object(item), includes) for item in data)
 
 
 class _Includes:
@@ -52,7 +52,7 @@ class _Includes:
 
     def __init__(self, includes: Json) -> None:
         def by(key: str, name: str) -> dict[str, Json]:
-            return {str(item.get(key)): item for item in _objects(includes.get(name))}
+            return {str(item.get(key)): item for item in objects(includes.get(name))}
 
         self.users = by("id", "users")
         self.posts = by("id", "tweets") | by("id", "posts")
@@ -65,7 +65,7 @@ def _post(post: Json, includes: _Includes) -> Post:
         raise BadData("neither a post nor a page of posts")
     references = {
         str(reference.get("type")): reference
-        for reference in _objects(post.get("referenced_posts") or post.get("referenced_tweets"))
+        for reference in objects(post.get("referenced_posts") or post.get("referenced_tweets"))
     }
     post_id = _first_id(post)
     author, author_name = _author(post, includes)
@@ -80,8 +80,8 @@ def _post(post: Json, includes: _Includes) -> Post:
         kind = "reply" if "replied_to" in references or post.get("in_reply_to_user_id") else "post"
         text = _words(post, includes)
     created_at = _created_at(post, post_id)
-    lang = _line(post.get("lang"))
-    return Post(post_id, author, author_name, created_at, kind, text, _url(author, post_id), lang, original)
+    lang = line(post.get("lang"))
+    return Post(post_id, author, author_name, created_at, kind, text, url_of(author, post_id), lang, original)
 
 
 def _original(reference: Json, post: Json, includes: _Includes) -> Original:
@@ -96,7 +96,7 @@ def _original(reference: Json, post: Json, includes: _Includes) -> Original:
         author, text = author or (told[1] if told else ""), text or (told[2] if told else shown)
     original_id = _first_id(original or reference)
     author = author or _linked_author(post, reference_id)
-    return Original(original_id, author, author_name, text, _url(author, original_id))
+    return Original(original_id, author, author_name, text, url_of(author, original_id))
 
 
 def _words(post: Json, includes: _Includes) -> str:
@@ -111,7 +111,7 @@ def _text(post: Json, shown: AbstractSet[str] = frozenset()) -> str:
     hidden = shown | set(_ids(post))
     targets = {}
     for url in _urls(post):
-        link = _POST_LINK.match(str(url.get("expanded_url")))
+        link = POST_LINK.match(str(url.get("expanded_url")))
         is_media = str(url.get("display_url")).startswith(_MEDIA_LINKS)
         target = str(url.get("unwound_url") or url.get("expanded_url") or url.get("url"))
         targets[str(url.get("url"))] = "" if is_media or (link and link[2] in hidden) else target
@@ -126,25 +126,25 @@ def _text(post: Json, shown: AbstractSet[str] = frozenset()) -> str:
 
 def _attached(post: Json, includes: _Includes) -> str:
     """What stands for the words of a post that has none: "[photo]", "[poll: tea / coffee]"."""
-    attachments = _object(post.get("attachments"))
+    attachments = as_object(post.get("attachments"))
     poll_ids, media_keys = _list(attachments.get("poll_ids")), _list(attachments.get("media_keys"))
-    polls = _objects([attachments.get("poll"), *(includes.polls.get(str(poll_id)) for poll_id in poll_ids)])
-    media = [*_objects(attachments.get("media")), *_objects([includes.media.get(str(key)) for key in media_keys])]
-    options = [[_line(option.get("label")) for option in _objects(poll.get("options"))] for poll in polls]
+    polls = objects([attachments.get("poll"), *(includes.polls.get(str(poll_id)) for poll_id in poll_ids)])
+    media = [*objects(attachments.get("media")), *objects([includes.media.get(str(key)) for key in media_keys])]
+    options = [[line(option.get("label")) for option in objects(poll.get("options"))] for poll in polls]
     labels = [f"poll: {' / '.join(labels)}" for labels in options if labels]
-    labels += [(_line(item.get("type")) or "media").replace("_", " ") for item in media]
+    labels += [(line(item.get("type")) or "media").replace("_", " ") for item in media]
     labels = labels or ["media"] * bool(media_keys) or ["poll"] * bool(poll_ids)
     return " ".join(f"[{label}]" for label in dict.fromkeys(labels))
 
 
 def _author(post: Json, includes: _Includes) -> tuple[str, str]:
     """Handle and name, each empty where the source does not tell it."""
-    user = _object(post.get("author")) or includes.users.get(str(post.get("author_id")), {})
-    return _handle(user.get("username") or post.get("username")), _line(user.get("name"))
+    user = as_object(post.get("author")) or includes.users.get(str(post.get("author_id")), {})
+    return _handle(user.get("username") or post.get("username")), line(user.get("name"))
 
 
 def _linked_author(post: Json, shown_id: str) -> str:
-    links = [_POST_LINK.match(str(url.get("expanded_url"))) for url in _urls(post)]
+    links = [POST_LINK.match(str(url.get("expanded_url"))) for url in _urls(post)]
     return next((_handle(link[1]) for link in links if link and link[2] == shown_id and link[1] != "i"), "")
 
 
@@ -165,7 +165,8 @@ def _created_at(post: Json, post_id: str) -> datetime:
     return datetime.fromtimestamp(((int(post_id) >> 22) + EPOCH_MS) / 1000, UTC)
 
 
-def _url(author: str, post_id: str) -> str:
+def url_of(author: str, post_id: str) -> str:
+    """The page of a post on X."""
     return f"https://x.com/{author or 'i'}/status/{post_id}"
 
 
@@ -179,23 +180,29 @@ def _ids(post: Json) -> list[str]:
     return [_id(value) for value in (post.get("id"), *_list(history))]
 
 
+def is_id(text: str) -> bool:
+    """Whether it can be the id of a post."""
+    return text.isascii() and text.isdigit() and len(text) < 20
+
+
 def _id(value: object) -> str:
     text = str(value)
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
+    if not is_id(text):
         raise BadData(f"not the id of a post: {text!r:.60}")
     return str(int(text))
 
 
 def _urls(post: Json) -> list[Json]:
-    return [url for part in (post, _note(post)) for url in _objects(_object(part.get("entities")).get("urls"))]
+    return [url for part in (post, _note(post)) for url in objects(as_object(part.get("entities")).get("urls"))]
 
 
 def _note(post: Json) -> Json:
     """The whole of a post of more than 280 characters, with entities of its own."""
-    return _object(post.get("note_post") or post.get("note_tweet"))
+    return as_object(post.get("note_post") or post.get("note_tweet"))
 
 
-def _line(value: object) -> str:
+def line(value: object) -> str:
+    """Text of a name or label, on one line and without what could harm a terminal; "" for what is no text."""
     return _printable(html.unescape(value)).replace("\n", " ").strip() if isinstance(value, str) else ""
 
 
@@ -203,7 +210,8 @@ def _printable(text: str) -> str:
     return _UNPRINTABLE.sub("", text).replace("\t", " ")
 
 
-def _object(value: Any) -> Json:
+def as_object(value: Any) -> Json:
+    """The value if it is a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
@@ -211,5 +219,6 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _objects(value: Any) -> list[Json]:
+def objects(value: Any) -> list[Json]:
+    """The JSON objects in a value that should be a list of them."""
     return [item for item in _list(value) if isinstance(item, dict)]

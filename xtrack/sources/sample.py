@@ -31,6 +31,11 @@ def claim(argument: str) -> str | None:
     return argument if argument == "sample" else None
 
 
+def describe(spec: str) -> str:  # noqa: ARG001 - there is one sample
+    """What it is."""
+    return "the bundled sample, an invented town"
+
+
 def open_source(spec: str) -> "Sample":  # noqa: ARG001 - there is one sample
     """The sample."""
     return Sample()

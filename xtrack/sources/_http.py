@@ -1,0 +1,251 @@
+"""HTTP for sources: one GET whose cost is bounded in time, size and redirects, whatever the server does.
+
+No secret may be in a URL's host, which is all that errors name of a URL.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from xtrack import __version__
+from xtrack.errors import BadData, Refused, Temporary, XTrackError
+
+if TYPE_CHECKING:
+    import requests
+
+# Small, so that a slow server is noticed between two pieces.
+_PIECE_BYTES = 1024
+_REDIRECTS = (301, 302, 303, 307, 308)
+# One layer of what was asked for: layers multiply, a thousandfold each.
+_ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
+_HTTP_DATE = "%a, %d %b %Y %H:%M:%S GMT"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds to connect, of silence, and for everything; bytes after unpacking; redirects followed."""
+
+    connect: float = 10
+    read: float = 30
+    total: float = 60
+    size: int = 20 << 20
+    redirects: int = 5
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; `url` is where redirects led, `headers` have lower-case names, `body` is unpacked."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def get(url: str, headers: Mapping[str, str], limits: Limits = LIMITS) -> Answer:
+    """GET `url`, also through the proxy that the environment names (HTTPS_PROXY, NO_PROXY and so on).
+
+    The headers go along with redirects, `authorization` only to the same origin. Any status may come back. Raises
+    Temporary when no whole answer comes, BadData for a URL that cannot be asked and for an answer that is too big.
+
+    Sockets have timeouts for each step only, and looking up a name has none at all: what waits for the server is a
+    thread, which is left behind when the time is over.
+    """
+    import threading
+
+    until = _clock() + limits.total
+    outcome: list[Answer | Exception] = []
+
+    def work() -> None:
+        try:
+            outcome.append(_follow(url, headers, limits, until))
+        except Exception as error:  # noqa: BLE001 - raised below, in the thread that waits
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        if _clock() >= until:
+            raise _late(url, limits)
+        thread.join(min(1, max(0, until - _clock())))
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
+
+
+def problem(answer: Answer) -> XTrackError | None:
+    """The error that a status means, None for one that is good. Statuses: RFC 9110, section 15; RFC 6585."""
+    where, status = host(answer.url), answer.status
+    if 200 <= status < 300:
+        return None
+    if status in (401, 403):
+        return Refused(f"{where} does not allow it (HTTP {status})")
+    if status == 410:
+        return BadData(f"{where} has it no more, for good (HTTP 410)")
+    if status == 404:
+        return Temporary(f"{where} does not have it (HTTP 404)")
+    when = retry_after(answer.headers.get("retry-after", ""))
+    if isinstance(when, timedelta):
+        return Temporary(f"{where} asks to come back in {_minutes(when)} (HTTP {status})")
+    if when:
+        return Temporary(f"{where} asks to come back at {when:%Y-%m-%d %H:%M} UTC (HTTP {status})")
+    return Temporary(f"{where} cannot answer now (HTTP {status})")
+
+
+def retry_after(value: str) -> timedelta | datetime | None:
+    """What a Retry-After header asks for: a delay of a year at most, or a moment. None: nothing, or nonsense.
+
+    RFC 9110, section 10.2.3; of the three forms of a date the one that may be sent (5.6.7).
+    """
+    value = value.strip()
+    if re.fullmatch("[0-9]+", value):
+        return timedelta(seconds=min(int(value[:9]), 365 * 86400))
+    try:
+        return datetime.strptime(value, _HTTP_DATE).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def host(url: str) -> str:
+    """The host of a URL, for messages."""
+    return urlsplit(url).hostname or "the server"
+
+
+def _minutes(delay: timedelta) -> str:
+    seconds = delay // timedelta(seconds=1)
+    return f"{seconds} seconds" if seconds < 120 else f"{-(-seconds // 60)} minutes"
+
+
+def _clock() -> float:
+    """Seconds that also count while the machine sleeps, where the system can tell (clock_gettime(2))."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def _late(url: str, limits: Limits) -> Temporary:
+    return Temporary(f"{host(url)} took more than {limits.total:g} seconds to answer")
+
+
+def _follow(url: str, headers: Mapping[str, str], limits: Limits, until: float) -> Answer:
+    """The answer at the end of the redirects."""
+    import requests
+    import urllib3
+
+    common = {"User-Agent": f"xtrack/{__version__}", "Accept-Encoding": "gzip, deflate", "Connection": "close"}
+    start = url
+    with requests.Session() as session:
+        for _ in range(limits.redirects + 1):
+            try:
+                answer, target = _ask(session, url, {**common, **headers}, limits, until)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                raise _explained(error, url, limits) from error
+            if target is None:
+                return answer
+            following = _joined(url, target)
+            if _origin(following) != _origin(url):
+                headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
+            url = following
+    raise Temporary(f"{host(start)} redirects more than {limits.redirects} times")
+
+
+def _ask(
+    session: "requests.Session", url: str, headers: Mapping[str, str], limits: Limits, until: float
+) -> tuple[Answer, str | None]:
+    """One request; gives the answer and where it redirects to.
+
+    Past session.send, which reads the whole body of a redirect, however long it is, even where it follows none.
+    """
+    import requests
+
+    # Without an `auth` of ours, requests would put one from ~/.netrc over the header.
+    request = session.prepare_request(requests.Request("GET", url, headers=headers, auth=lambda asked: asked))
+    of_environment = session.merge_environment_settings(url, {}, True, None, None)
+    with session.get_adapter(url).send(
+        request,
+        stream=True,
+        timeout=(limits.connect, limits.read),
+        verify=of_environment["verify"] or True,
+        proxies=of_environment["proxies"],
+    ) as response:
+        names = {name.lower(): value for name, value in response.headers.items()}
+        target = names.get("location") if response.status_code in _REDIRECTS else None
+        body = b"" if target is not None else _body(response, url, limits, until)
+        return Answer(url, response.status_code, names, body), target
+
+
+def _body(response: "requests.Response", url: str, limits: Limits, until: float) -> bytes:
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in _ENCODINGS:
+        raise BadData(f"{host(url)} packs its answer in a way that it was not asked for: {encoding!r:.60}")
+    # urllib3 before 2.0 takes a short answer for a whole one unless told.
+    response.raw.enforce_content_length = True
+    body = bytearray()
+    for piece in response.iter_content(_PIECE_BYTES):
+        body += piece
+        if len(body) > limits.size:
+            raise BadData(f"{host(url)} sends more than {limits.size:,} bytes")
+        if _clock() >= until:
+            raise _late(url, limits)
+    return bytes(body)
+
+
+def _joined(url: str, target: str) -> str:
+    try:
+        # http.client reads headers as Latin-1; what is no ASCII in them is UTF-8 in practice.
+        following = urljoin(url, target.encode("latin-1").decode("utf-8", "replace"))
+        if urlsplit(following).scheme in ("http", "https") and urlsplit(following).hostname:
+            return following
+    except ValueError:
+        pass
+    raise BadData(f"{host(url)} redirects to what is no web address")
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def _explained(error: Exception, url: str, limits: Limits) -> XTrackError:
+    """What went wrong below us, in plain words. Libraries wrap it several times: the system's own error decides."""
+    import socket
+    import ssl
+
+    import requests
+
+    where = host(url)
+    if isinstance(error, requests.exceptions.ProxyError):
+        where = f"the proxy on the way to {where}"
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Temporary(f"{where} has a certificate that cannot be trusted: {cause.verify_message}")
+        if isinstance(cause, ssl.SSLError):
+            return Temporary(f"no secure connection to {where}: {cause.reason or 'TLS failed'}")
+        if isinstance(cause, socket.gaierror):
+            return Temporary(f"no address was found for {where}")
+        if isinstance(cause, TimeoutError):
+            return Temporary(f"{where} was silent for too long, {_patience(error, limits):g} seconds")
+        if isinstance(cause, OSError) and cause.strerror:
+            return Temporary(f"no connection to {where}: {cause.strerror}")
+    if isinstance(error, requests.exceptions.SSLError):  # urllib3 before 2.0 compares the host's name by itself
+        return Temporary(f"{where} has a certificate that cannot be trusted")
+    if isinstance(error, ValueError):
+        return BadData(f"{where} cannot be asked: the address is not a valid one")
+    return Temporary(f"{where} sent an answer that is broken or cut off")
+
+
+def _patience(error: Exception, limits: Limits) -> float:
+    import requests
+
+    return limits.connect if isinstance(error, requests.exceptions.ConnectTimeout) else limits.read
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
