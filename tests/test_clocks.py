@@ -13,8 +13,8 @@ from tests.conftest import NOON, World, write_lines
 from xtrack import jobs, ledger, slots
 from xtrack.doctor import examine
 from xtrack.models import Job
-from xtrack.store.rows import stamp
 from xtrack.run import run_job
+from xtrack.store.rows import stamp
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)

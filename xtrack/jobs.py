@@ -175,7 +175,7 @@ def _try_source(
     try:
         source = open_source(kind, spec)
         source.check(tuple(names))
-        return preview(source, names, context.clock())
+        return preview(source, names, context.clock(), since)
     except Temporary as error:
         raise NotFound(str(error), error.hint) from error
 

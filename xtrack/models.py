@@ -44,7 +44,7 @@ class Attempts:
 
 @dataclass(frozen=True)
 class Feed:
-    """One source as fetched; `cursor` is the source's own word for how far it was read, `read_at` when last to its end."""
+    """One source as fetched; `cursor` is its own word for how far it was read, `read_at` when last to its end."""
 
     id: int
     kind: str

@@ -71,8 +71,10 @@ def open_source(kind: str, spec: str) -> Source:
     return _kind(kind).open_source(spec)
 
 
-def preview(source: Source, names: Sequence[str], now: datetime, count: int = 3) -> tuple[Post, ...]:
-    """The first `count` posts that a job with these `names` (handles in any case; none: all) would take.
+def preview(
+    source: Source, names: Sequence[str], now: datetime, since: datetime | None = None, count: int = 3
+) -> tuple[Post, ...]:
+    """The first `count` posts since a moment that a job with these `names` (handles in any case; none: all) would take.
 
     Looks at no more of the source than it takes to find them, and at _PREVIEW_POSTS posts or a page more at most; what
     is wrong with it behind a post that was found does not matter. Raises as Source.check does.
@@ -82,7 +84,11 @@ def preview(source: Source, names: Sequence[str], now: datetime, count: int = 3)
     seen = 0
     try:
         for page in source.read(None, now):
-            found += [post for post in page.posts if not wanted or post.author.lower() in wanted]
+            found += [
+                post
+                for post in page.posts
+                if (not wanted or post.author.lower() in wanted) and (since is None or post.created_at >= since)
+            ]
             seen += len(page.posts)
             if len(found) >= count or seen >= _PREVIEW_POSTS:
                 break
