@@ -1,0 +1,52 @@
+"""A strict fake of the X API v2, in a process of its own: `python -m tests.peers.x --port 0` prints its port.
+
+It answers as api.py tells, out of a world in memory, and fails in any way it is told to. Tests change the world, order
+failures and read the ledger with JSON posted to /_control: {"do": name, **arguments}; each method of Control is one
+name. It ends when its standard input does. A bug of its own is a 500 with the traceback in the ledger, and fails the
+test that started it.
+"""
+
+import http.client
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+from tests.peers.x.api import Options
+
+
+class X:
+    """The server in a process of its own, from `with` on; its end raises AssertionError when it had bugs."""
+
+    def __init__(self, token: str = Options.token, **options: Any) -> None:
+        self.token = token
+        self._options = options
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "tests.peers.x", "--token", self.token]
+        root = Path(__file__).parents[3]
+        self._process = subprocess.Popen(command, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout
+        self.port = int(self._process.stdout.readline())
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.do("options", **self._options)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        bugs = self.do("bugs") if self._process.poll() is None else ["the server died"]
+        self._process.communicate()
+        assert not bugs or raised[0], "\n".join(bugs)
+
+    def do(self, action: str, /, **arguments: Any) -> Any:
+        """Have Control do something. Raises ValueError with its traceback when it does not."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("POST", "/_control", json.dumps({"do": action, **arguments}))
+            answered = connection.getresponse()
+            body = answered.read().decode()
+        finally:
+            connection.close()
+        if answered.status != 200:
+            raise ValueError(body)
+        return json.loads(body)
