@@ -10,10 +10,12 @@ import http.client
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from tests.peers.x.api import Options
+from tests.peers.x.text import Json
 
 
 class X:
@@ -30,7 +32,7 @@ class X:
         assert self._process.stdout
         self.port = int(self._process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}"
-        self.do("options", **self._options)
+        self.do("reset", **self._options)
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -40,13 +42,18 @@ class X:
 
     def do(self, action: str, /, **arguments: Any) -> Any:
         """Have Control do something. Raises ValueError with its traceback when it does not."""
+        return self.do_all([{"do": action, **arguments}])[0]
+
+    def do_all(self, actions: Sequence[Json]) -> list[Any]:
+        """Have Control do things one after the other, in one go. Raises ValueError at the first that it does not do."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request("POST", "/_control", json.dumps({"do": action, **arguments}))
-            answered = connection.getresponse()
-            body = answered.read().decode()
+            connection.request("POST", "/_control", json.dumps(actions))
+            answer = connection.getresponse()
+            body = answer.read().decode()
         finally:
             connection.close()
-        if answered.status != 200:
+        if answer.status != 200:
             raise ValueError(body)
-        return json.loads(body)
+        done: list[Any] = json.loads(body)
+        return done

@@ -45,8 +45,8 @@ class Handler(BaseHTTPRequestHandler):
     def _controlled(self, body: bytes) -> Reply:
         with self.server.state.lock:
             try:
-                told = json.loads(body)
-                done = getattr(Control(self.server.state), told.pop("do"))(**told)
+                # A new Control each time: a reset makes a new world.
+                done = [getattr(Control(self.server.state), told.pop("do"))(**told) for told in json.loads(body)]
             except Exception:  # noqa: BLE001, whatever it is, the test shall see it
                 return Reply(400, traceback.format_exc().encode(), {})
             return Reply(200, json.dumps(done, default=str).encode(), {})

@@ -367,7 +367,8 @@ def _referenced(call: Call, posts: Sequence[Post], expansions: Sequence[str]) ->
             referenced = _found_post(call, "referenced_posts", str(post_id))
             found |= {post_id: referenced} if referenced else {}
     if "edit_history_post_ids" in expansions:
-        found |= {int(one): call.world.posts[int(one)] for post in posts for one in call.world.history(post)}
+        histories = [history for post in posts if len(history := call.world.history(post)) > 1]
+        found |= {int(one): call.world.posts[int(one)] for history in histories for one in history}
     return list(found.values())
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.peers.x.api import Options
 from tests.peers.x.failures import KINDS, Failure
 from tests.peers.x.parameters import ID, NAME
 from tests.peers.x.state import State
@@ -81,9 +82,10 @@ class Control:
 
     def options(self, **changes: Any) -> Json:
         """Change the server's options (x_api.Options); what they are then, without the token."""
-        self._state.options = replace(self._state.options, **changes)
-        if self._state.options.vocabulary not in VOCABULARIES:
-            raise ValueError(f"no vocabulary {self._state.options.vocabulary}")
+        options = replace(self._state.options, **changes)
+        if options.vocabulary not in VOCABULARIES:
+            raise ValueError(f"no vocabulary {options.vocabulary}")
+        self._state.options = options
         return asdict(replace(self._state.options, token=""))
 
     def fail(self, kind: str, times: int | None = 1, path: str = "/2/.*", after: int = 0, **how: Any) -> None:
@@ -115,9 +117,11 @@ class Control:
         """What the server did wrong, and where the token was seen."""
         return self._state.bugs
 
-    def reset(self) -> None:
-        """A new world, with an empty ledger; the options stay."""
+    def reset(self, **options: Any) -> Json:
+        """A new world with an empty ledger, and the server as it was started, but for `options`."""
+        self._state.options = Options(self._state.options.token)
         self._state.reset()
+        return self.options(**options)
 
     def _post(self, post_id: str) -> Post:
         if int(post_id) not in self._world.posts:

@@ -9,6 +9,7 @@ from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Literal, get_args
 
 from tests.peers.x.text import Json, Piece, cut, length, link, pieces, short_link, written
@@ -78,6 +79,7 @@ class World:
         self.clock = Clock()
         self.accounts: dict[str, Account] = {}
         self.posts: dict[int, Post] = {}
+        self._numbers = count(1_900_000_000_000_000_000)  # of media and polls
         self._by_author: dict[str, list[Post]] = {}
         self._pieces: dict[int, list[Piece]] = {}
         self._whole: dict[int, Json] = {}
@@ -129,8 +131,8 @@ class World:
         post_id = post_id or self._free_id(at)
         if post_id in self.posts:
             raise ValueError(f"there is a post {post_id}")
-        found = tuple(_media(post_id, number, one) for number, one in enumerate(media))
-        asked = _poll(post_id, poll, at) if poll else None
+        found = tuple(_media(next(self._numbers), one) for one in media)
+        asked = _poll(next(self._numbers), poll, at) if poll else None
         post = Post(post_id, author, at, words, Chain(), tuple((references or {}).items()), found, asked, lang)
         return self._keep(post)
 
@@ -204,11 +206,11 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def _media(post_id: int, number: int, told: Json) -> Json:
+def _media(number: int, told: Json) -> Json:
     kind = told.get("type", "photo")
     prefix = {"photo": 3, "video": 7, "animated_gif": 16}[kind]
-    media: Json = {"media_key": f"{prefix}_{post_id + number}", "type": kind, "width": 1200, "height": 800}
-    picture = f"https://pbs.twimg.com/media/{post_id + number}.jpg"
+    media: Json = {"media_key": f"{prefix}_{number}", "type": kind, "width": 1200, "height": 800}
+    picture = f"https://pbs.twimg.com/media/{number}.jpg"
     if kind == "photo":
         media["url"] = picture
     else:
@@ -219,11 +221,11 @@ def _media(post_id: int, number: int, told: Json) -> Json:
     return media | told
 
 
-def _poll(post_id: int, labels: Sequence[str], at: datetime) -> Json:
-    options = [{"position": number, "label": label, "votes": 0} for number, label in enumerate(labels, 1)]
+def _poll(number: int, labels: Sequence[str], at: datetime) -> Json:
+    options = [{"position": place, "label": label, "votes": 0} for place, label in enumerate(labels, 1)]
     end = stamp(at + timedelta(days=1))
     return {
-        "id": str(post_id + 7),
+        "id": str(number),
         "options": options,
         "duration_minutes": 1440,
         "end_datetime": end,
