@@ -17,6 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.peers.x import X
+from tests.peers.x_life import Life
+from xtrack.sources._v2 import posts
 
 NOW = datetime(2027, 1, 15, 12, 0, tzinfo=UTC)
 ALL_OF_POSTS = "attachments,created_at,entities,lang,note_post"
@@ -826,3 +828,38 @@ def test_offsets_and_lengths_hold_for_any_text(x, timeline, words):
 
 def html_free(text):
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+@pytest.mark.parametrize("vocabulary", ["new", "legacy", "mixed"])
+def test_a_random_life_reads_back_as_it_was_lived(process, get, timeline, vocabulary):
+    wanted = "attachments,entities,created_at"
+    fields = {
+        "new": {"post.fields": f"{wanted},note_post", "expansions": "attachments.media_keys,referenced_posts"},
+        "legacy": {"tweet.fields": f"{wanted},note_tweet", "expansions": "attachments.media_keys,referenced_tweets.id"},
+    }[vocabulary.replace("mixed", "legacy")]
+    lived = set()
+    for seed in range(5):
+        life = Life(process, seed, NOW, vocabulary=vocabulary)
+        life.live(steps=60)
+        shown = life.shown()
+        pages = [page for user in life.followed for page in walk(timeline, user=user, **fields)[1]]
+        read = {post.id: post for page in pages for post in posts(page)}
+        assert read.keys() == shown.keys()
+        for post_id, post in read.items():
+            told = shown[post_id]
+            lived.add((told.kind, told.original_words is None))
+            assert (post.kind, post.text) == (told.kind, told.words)
+            if told.original_words:
+                assert (post.original.id, post.original.text) == (told.original_first_id, told.original_words)
+    assert lived == {("post", True), ("reply", True), ("repost", False), ("quote", True), ("quote", False)}
+
+
+def test_the_same_seed_is_the_same_life(process):
+    lives = []
+    for seed in (1, 1, 2):
+        life = Life(process, seed, NOW)
+        life.live(steps=30)
+        kinds = [life.order_failure() for _ in range(3)]
+        lives.append((life.shown(), life.usernames(), kinds))
+    assert lives[0] == lives[1]
+    assert lives[0] != lives[2]

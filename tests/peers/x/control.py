@@ -58,6 +58,9 @@ class Control:
         """Delete a post in all its versions, and its reposts."""
         self._world.delete(self._post(post_id))
 
+    def accounts(self) -> list[Json]:
+        return [asdict(account) for account in self._world.accounts.values()]
+
     def posts(self) -> list[Json]:
         """Each version of each post, oldest first: who, what, and whether a timeline shows it."""
         world = self._world
@@ -65,6 +68,7 @@ class Control:
             {
                 "id": str(post.id),
                 "first_id": str(post.chain.ids[0]),
+                "versions": len(post.chain.ids),
                 "author_id": post.author.id,
                 "at": post.at.isoformat(),
                 "words": post.words,
