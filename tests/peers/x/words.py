@@ -27,6 +27,11 @@ TO_LEGACY = {
     "pinned_post_id": "pinned_tweet_id",
     "most_recent_post_id": "most_recent_tweet_id",
 }
+_TO_NEW = {
+    **{legacy: new for new, legacy in TO_LEGACY.items()},
+    "referenced_tweets.id": "referenced_posts",
+    "affiliation.user_id": "affiliation",
+}
 _ODD = {"note_post", "edit_history_post_ids", "repost_count"}
 _MIXED_DATA = {word: TO_LEGACY[word] for word in _ODD}
 _MIXED_INCLUDES = {word: legacy for word, legacy in TO_LEGACY.items() if word not in _ODD}
@@ -102,9 +107,7 @@ def parameter_names(name: str, vocabulary: Vocabulary) -> list[str]:
 
 def in_new_words(value: str) -> str:
     """A field or an expansion that was asked for."""
-    base = value.removesuffix(".id") if value == "referenced_tweets.id" else value
-    old = {legacy: new for new, legacy in TO_LEGACY.items()}
-    return {"affiliation.user_id": "affiliation"}.get(base, old.get(base, base))
+    return _TO_NEW.get(value, value)
 
 
 def answered(body: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
