@@ -14,8 +14,8 @@ from tests.peers.web import Web
 from xtrack.errors import XTrackError
 from xtrack.models import Post
 from xtrack.sources import _html, _xml
+from xtrack.sources._characters import printable
 from xtrack.sources._http import Limits, get, retry_after
-from xtrack.sources._v2 import _printable
 from xtrack.sources.feed import claim, open_source
 
 # More where the profile asks for more.
@@ -113,7 +113,7 @@ def is_sound(post: Post) -> bool:
     texts = (post.text, post.author, post.author_name, post.url, post.lang)
     "".join(texts).encode()
     return (
-        all(text == _printable(text) for text in texts)
+        all(text == printable(text) for text in texts)
         and 0 < len(post.text) <= 20_000
         and len(post.id) == 29
         and (not post.url or post.url.startswith(("http://", "https://")))

@@ -41,6 +41,7 @@ HEAVY = {
     *("jinja2", "sqlite_utils", "requests", "openai", "httpx", "hypothesis", "pytest"),
     *("logging", "asyncio", "http", "ssl", "email", "importlib.metadata", "tomllib", "urllib.request"),
     *("concurrent", "multiprocessing", "ctypes", "unittest", "tempfile", "argparse", "xml", "csv", "decimal"),
+    *("zipfile", "gzip"),
 }
 # What the machine's own Python loads at its start, before us: how an editable install is found, among others.
 # _sysconfigdata is the interpreter's own, under a name of the build's; zoneinfo asks for it.

@@ -4,11 +4,10 @@ Everything here takes time that is linear in the length: the standard library's 
 (measured, Python 3.11.7).
 """
 
-import html
 import re
 from collections.abc import Iterator
 
-from xtrack.sources import _xml
+from xtrack.sources._characters import unescaped
 
 # A tag without its "<"; where its quotes do not close, up to the first ">".
 _TAG = re.compile(r"""([/!?]?)([a-zA-Z\[][^\s/>]*+)(?:(?:[^>"']++|"[^"]*+"|'[^']*+')*+>|[^>]*+>)""")
@@ -27,11 +26,6 @@ def words(markup: str) -> str:
     """The words, one line a paragraph. A "<" inside a tag ends it: nothing that is HTML has one there."""
     lines = unescaped("".join(_seen(markup))).splitlines()
     return "\n".join(line for line in (" ".join(line.split()) for line in lines) if line)
-
-
-def unescaped(text: str) -> str:
-    """The characters that `&eacute;` and `&#233;` stand for."""
-    return html.unescape(_xml.mended(text))
 
 
 def feeds(page: str) -> list[str]:

@@ -3,7 +3,6 @@
 A repost is only a text there, "RT @name: …", often cut off.
 """
 
-import html
 import re
 from collections import defaultdict
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 from xtrack.errors import BadData
 from xtrack.models import Original, Post
 from xtrack.sources import _v2
+from xtrack.sources._characters import unescaped
 
 Json = dict[str, Any]
 
@@ -141,4 +141,4 @@ def _iso(stamp: object) -> object:
 
 def _words(text: str) -> str:
     """What a post and its note have in common: the words, without those whom a reply addresses."""
-    return " ".join(_ADDRESSEES.sub("", html.unescape(text)).split())
+    return " ".join(_ADDRESSEES.sub("", unescaped(text)).split())

@@ -5,7 +5,6 @@ edit_history_tweet_ids); both vocabularies occur, also in one answer. A flattene
 author, media, poll and referenced posts inside it instead of in `includes`. A bare post has little but id and text.
 """
 
-import html
 import re
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import Any
 
 from xtrack.errors import BadData
 from xtrack.models import Original, Post, PostKind
+from xtrack.sources._characters import printable, unescaped
 
 Json = dict[str, Any]
 
@@ -21,8 +21,6 @@ _REPOST = re.compile(r"RT @([A-Za-z0-9_]{1,15}): (.*)", re.DOTALL)
 _SHORT_LINK = re.compile(r"[ \n]?(https?://t\.co/[A-Za-z0-9]+)")
 POST_LINK = re.compile(r"https?://(?:\w+\.)?(?:twitter|x)\.com/(?:i/web|(\w+))/status/(\d+)", re.ASCII)
 _MEDIA_LINKS = ("pic.twitter.com/", "pic.x.com/")
-# What could steer a terminal, turn the direction of what follows, or not be encoded (half a surrogate pair).
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 EPOCH_MS = 1288834974657
 # Earlier ids hold no time: github.com/oduwsdl/tweetedat, script/TimestampEstimator.py.
 _FIRST_SNOWFLAKE = 29700859247
@@ -121,7 +119,7 @@ def _text(post: Json, shown: AbstractSet[str] = frozenset()) -> str:
         return target and link[0].replace(link[1], target)
 
     text = _note(post).get("text") or post.get("text")
-    return _printable(_SHORT_LINK.sub(expand, html.unescape(text))).strip() if isinstance(text, str) else ""
+    return printable(_SHORT_LINK.sub(expand, unescaped(text))).strip() if isinstance(text, str) else ""
 
 
 def _attached(post: Json, includes: _Includes) -> str:
@@ -203,11 +201,7 @@ def _note(post: Json) -> Json:
 
 def line(value: object) -> str:
     """Text of a name or label, on one line and without what could harm a terminal; "" for what is no text."""
-    return _printable(html.unescape(value)).replace("\n", " ").strip() if isinstance(value, str) else ""
-
-
-def _printable(text: str) -> str:
-    return _UNPRINTABLE.sub("", text).replace("\t", " ")
+    return printable(unescaped(value)).replace("\n", " ").strip() if isinstance(value, str) else ""
 
 
 def as_object(value: Any) -> Json:

@@ -2,7 +2,6 @@
 
 import codecs
 import re
-import sys
 
 from xtrack.errors import BadData, Temporary
 
@@ -24,7 +23,6 @@ _TEXT_CODECS = re.compile(
 )
 # Whoever says the one mostly means the other, which has all of it (encoding.spec.whatwg.org, "Names and labels").
 _MEANT = {"ascii": "utf-8", "iso8859-1": "cp1252", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932"}
-_REFERENCE = re.compile("&#(?:x0*([0-9a-f]+)|0*([0-9]+));?", re.IGNORECASE | re.ASCII)
 # xml.sax takes time by the square of their number.
 _ATTRIBUTES = 100
 
@@ -46,23 +44,6 @@ def decoded(data: bytes, content_type: str) -> str:
         except (LookupError, ValueError):
             continue
     return data.decode("cp1252", "replace")
-
-
-def mended(text: str) -> str:
-    """The text with a character for each reference that XML forbids and Python's parsers fail for.
-
-    These are halves of surrogate pairs, which some programs write for emoji, and numbers that no character has.
-    """
-
-    def character(reference: re.Match[str]) -> str:
-        digits = reference[1] or reference[2]
-        number = int(digits, 16 if reference[1] else 10) if len(digits) < 9 else sys.maxunicode + 1
-        if 0xD800 <= number <= 0xDFFF:
-            return chr(number)
-        return "\ufffd" if number > sys.maxunicode else reference[0]
-
-    halves = _REFERENCE.sub(character, text)
-    return halves.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def flaw(document: bytes, what: str) -> str:

@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 from xtrack.errors import BadData, Misconfigured, NotFound, Temporary, XTrackError
 from xtrack.models import Page, Post
 from xtrack.sources import _file, _html, _http, _xml
-from xtrack.sources._v2 import _printable
+from xtrack.sources._characters import mended, printable
 
 _ENDINGS = (".xml", ".rss", ".atom")
 _ACCEPT = "application/atom+xml, application/rss+xml, application/xml;q=0.9, */*;q=0.5"
@@ -177,7 +177,7 @@ def _parsed(text: str, spec: str) -> Any:
 
     if text.count("<") > _TAGS:
         raise BadData(f"{spec} has more than {_TAGS:,} tags")
-    document = _xml.mended(text).encode("utf-8", "replace")
+    document = mended(text).encode("utf-8", "replace")
     flaw = _xml.flaw(document, spec)
     try:
         # A stream: a string would be opened if it looked like a file or an address. Links stay relative: where
@@ -250,12 +250,12 @@ def _text(part: Any) -> str:
     """A text that may be HTML, as lines."""
     value, kind = (part or {}).get("value") or "", (part or {}).get("type") or ""
     text = _html.words(value[:_MARKUP]) if "html" in kind else value
-    lines = (" ".join(line.split()) for line in _printable(text).splitlines())
+    lines = (" ".join(line.split()) for line in printable(text).splitlines())
     return "\n".join(line for line in lines if line)
 
 
 def _line(text: object) -> str:
-    return " ".join(_printable(str(text or "")).split())[:_NAME]
+    return " ".join(printable(str(text or "")).split())[:_NAME]
 
 
 def _together(title: str, text: str) -> str:
@@ -293,5 +293,5 @@ def _web_address(link: object, base: str) -> str:
         address = urljoin(base, str(link).strip()).replace(" ", "%20") if link else ""
     except ValueError:
         return ""
-    is_one = len(address) <= _LINK and address == _printable(address) and _WEB_ADDRESS.fullmatch(address)
+    is_one = len(address) <= _LINK and address == printable(address) and _WEB_ADDRESS.fullmatch(address)
     return address if is_one else ""
