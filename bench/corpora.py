@@ -61,7 +61,7 @@ class Corpus:
 def corpus(languages: Sequence[str], seed: int, posts: int = 120, themes: int = 12) -> Corpus:
     """`posts` posts, three of ten of them chatter, the others on `themes` themes, the k-th having 1/k of the first.
 
-    A theme is in one of `languages`, in turn; chatter in any of them.
+    A theme is in one of `languages`, in turn, at most 64 in each; chatter in any of them.
     """
     maker = _Maker(Random(f"{seed} {posts} {themes} {' '.join(languages)}"))  # noqa: S311 - repeatable, not secret
     shares = [1 / rank for rank in range(1, themes + 1)]

@@ -8,7 +8,8 @@ from hashlib import sha256
 
 import pytest
 
-from bench.corpora import LANGUAGES, Corpus, corpus
+from bench.corpora import LANGUAGES, START, Corpus, corpus
+from bench.digests import extractive, from_sample
 from xtrack.models import Post
 
 PRINT_HASH = """
@@ -83,3 +84,15 @@ def test_a_line_tells_a_theme_also_cut_or_in_part() -> None:
     assert made.told("sails again after nine days") == ""
     assert made.told("The ferry") == ""
     assert made.told("") == ""
+
+
+def test_the_stories_of_the_sample_are_themes() -> None:
+    made = from_sample(START)
+    assert set(made.theme_of) == {post.id for post in made.posts}
+    assert len(set(made.theme_of.values())) > 50
+    for post in made.posts:
+        if post.kind == "quote":
+            assert made.told(post.text) == ""
+        else:
+            assert made.told(words_of(post)) == made.theme_of[post.id]
+    assert all(made.told(line) for line in extractive(made.posts))

@@ -6,6 +6,7 @@ from bisect import bisect
 from collections.abc import Iterator
 from functools import cache
 from itertools import groupby
+from operator import add
 
 # In characters; in sentences of one post; in words.
 _MAX_LINE = 240
@@ -51,10 +52,12 @@ _INITIALS = re.compile(r"(?:[^\W\d]\.)*[^\W\d]")
 
 _LINK = re.compile(r"(?:https?://|www\.)[!-~]+")
 _LINK_OR_PLACEHOLDER = re.compile(rf"{_LINK.pattern}|\[\w+\]")
-_TAIL = re.compile(rf"{_LINK_OR_PLACEHOLDER.pattern}|[#＃]\S+")
+# Of a post in a thread: `1/` or `(1/7)`. Without the brackets it could be half of something, or a date.
+_NUMBER = r"\d+/|\(\d+/\d*\)"
+_TAIL = re.compile(rf"{_LINK_OR_PLACEHOLDER.pattern}|[#＃]\S+|{_NUMBER}")
 _REPLY_PREFIX = re.compile(r"(?:\s*[@＠]\w+)+\s+(?=\S)")
 _PAIRS = (("“", "”"), ("«", "»"), ("「", "」"), ("『", "』"), ("(", ")"), ("（", "）"))
-_BULLETS = frozenset("•·▪◦‣*–—-")
+_BEFORE = re.compile(rf"{_LINK_OR_PLACEHOLDER.pattern}|[•·▪◦‣*–—-]|{_NUMBER}")
 _HASHTAG = re.compile(r"[#＃]\w+")
 _LETTER = re.compile(r"[^\W\d_]")
 _SEEN = re.compile(r"(?<!\S)(?![#＃@])\S*[^\W_]\S*")
@@ -112,7 +115,7 @@ def terms(text: str) -> Iterator[str]:
     """
     for word in words(text):
         if _is_unspaced(word[0]):
-            yield from (word[i : i + 2] for i in range(max(1, len(word) - 1)))
+            yield from map(add, word, word[1:]) if len(word) > 1 else word
         elif word not in _STOP_WORDS:
             yield word
 
@@ -152,13 +155,22 @@ def count_words(text: str) -> int:
     return len(seen) if text.isascii() else sum(1 + len(word) // 3 if _is_unspaced(word[0]) else 1 for word in seen)
 
 
+def split_end(text: str) -> tuple[str, str]:
+    """A text before its last sentence, and this one without links and hashtags after it; it is "" if it is all."""
+    head = _tidy(text[:_CONSIDERED])
+    while len(parts := head.rsplit(maxsplit=1)) == 2 and _TAIL.fullmatch(parts[1]):
+        head = parts[0]
+    body = head[: max(_ends(head), default=0)]
+    return (body, _trim(head[len(body) :])) if count_words(body) >= _WHOLE_SENTENCE else (text, "")
+
+
 def sentences(text: str, is_reply: bool) -> list[str]:
     """The lines that a text offers: itself when it is short, else its sentences. Verbatim but for white space."""
     head = text[:_CONSIDERED]
     prefix = _REPLY_PREFIX.match(head)
     if prefix and (is_reply or not head[prefix.end()].islower()) and count_words(head[prefix.end() :]):
         head = head[prefix.end() :]
-    head = "\n".join(line for line in (" ".join(line.split()) for line in head.splitlines()) if line)
+    head = _tidy(head)
     whole = _trim(head.replace("\n", " "))
     if len(whole) <= _SHORT_POST:
         return [whole] if whole else []
@@ -169,9 +181,14 @@ def sentences(text: str, is_reply: bool) -> list[str]:
     return [line for line in lines if count_words(line)] or [_cut(whole)]
 
 
+def _tidy(text: str) -> str:
+    """A text without blank lines and doubled spaces."""
+    return "\n".join(line for line in (" ".join(line.split()) for line in text.splitlines()) if line)
+
+
 def _spans(text: str) -> list[tuple[int, int]]:
     """Where the sentences of a text are: a few words stay with what is beside them, a quotation stays together."""
-    ends = [boundary.end() for boundary in _BOUNDARY.finditer(text) if _ends_sentence(text, boundary)]
+    ends = _ends(text)
     spans: list[tuple[int, int]] = []
     counts: list[int] = []
     for start, end in zip([0, *ends], [*ends, len(text)], strict=True):
@@ -184,6 +201,10 @@ def _spans(text: str) -> list[tuple[int, int]]:
             spans.append((start, end))
             counts.append(count)
     return spans
+
+
+def _ends(text: str) -> list[int]:
+    return [boundary.end() for boundary in _BOUNDARY.finditer(text) if _ends_sentence(text, boundary)]
 
 
 def _is_open(text: str) -> bool:
@@ -208,13 +229,13 @@ def _ends_sentence(text: str, boundary: re.Match[str]) -> bool:
 
 
 def _trim(text: str) -> str:
-    """A line without the links and bullets before it, and the links and hashtags after it, if words remain.
+    """A line without the links, bullets and `1/` before it, and the links, hashtags and `1/` after it, if words remain.
 
     One stays after a small word, which it completes: `protests in #Utrecht`.
     """
     parts = text.split(" ")
     start, end = 0, len(parts)
-    while start < end and (parts[start] in _BULLETS or _LINK_OR_PLACEHOLDER.fullmatch(parts[start])):
+    while start < end and _BEFORE.fullmatch(parts[start]):
         start += 1
     while end > start and _TAIL.fullmatch(parts[end - 1]):
         end -= 1

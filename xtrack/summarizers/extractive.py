@@ -3,35 +3,46 @@
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from itertools import chain
 
 from xtrack.models import Digest, Line, Post
-from xtrack.summarizers._text import count_words, is_on, sentences, terms, words
+from xtrack.summarizers._text import count_words, is_on, sentences, split_end, terms, words
 
 _MAX_LINES = 8
 _MIN_LINES = 3
 _POSTS_PER_LINE = 3
 _AUTHOR_SHARE = 3
 _NEARLY_ALL = 0.9
-_MAX_LOOKUPS = 9
 _SAME = 0.6
-_NOVELTY = 2
+_NOVELTY = 3
+_NEAREST = 12
+_STRONGEST = 40
+_RELATED = 0.1
 _FEW = 4
+_REFRAIN = 3
 _NEGATIONS = frozenset(["no", "not", "never", "nor", "without", "t"])
 _ADDRESS = frozenset(["you", "your"])
+_PERSONAL = frozenset(["i", "me", "my"])
 _QUESTION = re.compile(r"[?？؟][\"'”’»)]*$")
 
 
 @dataclass(eq=False)
 class _Story:
-    """Posts that say the same; the first, which says the most of it, speaks for them."""
+    """Posts that say the same; the first, which says the most of it, speaks for them.
+
+    `nearness` is to the themes of the lines already chosen.
+    """
 
     posts: list[Post]
     topic: str
+    text: str
     terms: frozenset[str]
+    vector: dict[str, float] = field(default_factory=dict)
+    nearness: float = 0.0
 
     @property
     def lead(self) -> Post:
@@ -40,7 +51,7 @@ class _Story:
 
 @dataclass(eq=False)
 class _Candidate:
-    """A sentence of a story's lead, its relevance, and its similarity to the nearest of the lines already chosen."""
+    """A sentence of a story's lead, its relevance, and the most that it is similar to one of so many lines chosen."""
 
     story: _Story
     text: str
@@ -48,6 +59,7 @@ class _Candidate:
     has_words: bool
     relevance: float
     similarity: float = 0.0
+    compared: int = 0
 
 
 class Extractive:
@@ -58,7 +70,8 @@ class Extractive:
         on_topic = _by_topic(posts, topics)
         count = sum(map(len, on_topic.values()))
         stories = _stories(on_topic)
-        chosen = _choose(_candidates(stories), min(_MAX_LINES, max(_MIN_LINES, math.ceil(count / _POSTS_PER_LINE))))
+        limit = min(_MAX_LINES, max(_MIN_LINES, math.ceil(count / _POSTS_PER_LINE)))
+        chosen = _Choice(_candidates(stories), stories, limit).lines()
         _absorb(chosen, stories)
         order = list(on_topic)
         chosen.sort(key=lambda line: (order.index(line.story.topic), _when(line.story.lead)))
@@ -78,6 +91,18 @@ def _ids(story: _Story) -> tuple[str, ...]:
 def _words_of(post: Post) -> str:
     """What a line about a post may say: a repost's words are the original's, a quote's are its own."""
     return post.original.text if post.kind == "repost" and post.original else post.text
+
+
+def _without_refrains(posts: Sequence[Post]) -> list[str]:
+    """What each post says, without the sentence that its writer ends several with: `Photos by our readers.`"""
+    texts = [_words_of(post) for post in posts]
+    writers = [post.original.author if post.kind == "repost" and post.original else post.author for post in posts]
+    ends = list(zip(writers, map(split_end, texts), strict=True))
+    times = Counter((writer, end) for writer, (_, end) in set(ends))
+    return [
+        body if end and times[writer, end] >= _REFRAIN else text
+        for text, (writer, (body, end)) in zip(texts, ends, strict=True)
+    ]
 
 
 def _context_of(post: Post) -> str:
@@ -130,24 +155,27 @@ def _covers(most: Set[str], some: Set[str]) -> bool:
 def _stories(on_topic: dict[str, list[Post]]) -> list[_Story]:
     """The posts merged with their near-duplicates, the longest first.
 
-    One that is nearly contained in another shares at least one of its rarest terms with it: only these are looked up
-    (prefix filtering: Bayardo, Ma, Srikant, Scaling up all pairs similarity search, 2007), nine at most, which is
-    exact up to 80 terms.
+    One that is nearly contained in another lacks few of its terms there: of its rarest ones, twice as many and one
+    more, most are in the other, and only those with so many are compared (prefix filtering: Bayardo, Ma, Srikant,
+    Scaling up all pairs similarity search, 2007).
     """
-    found = [(_terms(_words_of(post)), post, topic) for topic, posts in on_topic.items() for post in posts]
+    posts = [(post, topic) for topic, posts in on_topic.items() for post in posts]
+    texts = _without_refrains([post for post, _ in posts])
+    found = [(_terms(text), post, topic, text) for (post, topic), text in zip(posts, texts, strict=True)]
     found.sort(key=lambda item: (-len(item[0]), item[1].kind == "repost", _when(item[1])))
-    frequency = Counter(term for said, _, _ in found for term in said)
+    frequency = Counter(term for said, *_ in found for term in said)
     stories: list[_Story] = []
     having: defaultdict[tuple[str, str], list[_Story]] = defaultdict(list)
-    for said, post, topic in found:
-        rarest = sorted(sorted(said), key=frequency.__getitem__)
-        rarest = rarest[: min(_MAX_LOOKUPS, len(said) - math.ceil(_NEARLY_ALL * len(said)) + 1)]
-        near = (story for term in rarest for story in having[topic, term])
-        same = next((s for s in near if len(said) * 2 >= len(s.terms) and _covers(s.terms, said)), None)
+    for said, post, topic, text in found:
+        few = len(said) - math.ceil(_NEARLY_ALL * len(said))
+        rarest = sorted(sorted(said), key=frequency.__getitem__)[: 2 * few + 1]
+        near = Counter(chain.from_iterable(having[topic, term] for term in rarest))
+        close = (story for story, shared in near.items() if shared >= len(rarest) - few)
+        same = next((s for s in close if len(said) * 2 >= len(s.terms) and _covers(s.terms, said)), None)
         if same:
             same.posts.append(post)
             continue
-        stories.append(_Story([post], topic, said))
+        stories.append(_Story([post], topic, text, said))
         for term in said:
             having[topic, term].append(stories[-1])
     return stories
@@ -160,15 +188,19 @@ def _candidates(stories: list[_Story]) -> list[_Candidate]:
     summarization of multiple documents, 2004). A quarter of the length normalisation is by the mean length, so that
     short sentences do not win by being short (Singhal, Buckley, Mitra, Pivoted document length normalization, 1996).
     """
-    frequency = Counter(term for story in stories for term in {*story.terms, *terms(_context_of(story.lead))})
+    said = [story.terms.union(terms(_context_of(story.lead))) for story in stories]
+    frequency = Counter(chain.from_iterable(said))
 
     @cache
     def idf(term: str) -> float:
         return math.log(1 + len(stories) / (frequency[term] or 1))
 
+    for story, all_terms in zip(stories, said, strict=True):
+        strongest = sorted(sorted(all_terms), key=frequency.__getitem__)[:_STRONGEST]
+        story.vector = _unit({term: idf(term) ** 2 for term in strongest})
     candidates = []
     for story in stories:
-        for position, text in enumerate(sentences(_words_of(story.lead), story.lead.kind == "reply")):
+        for position, text in enumerate(sentences(story.text, story.lead.kind == "reply")):
             vector = {term: idf(term) for term in _terms(text)}
             word_count = count_words(text)
             merit = _merit(story, text, position, word_count)
@@ -198,45 +230,113 @@ def _merit(story: _Story, text: str, position: int, word_count: int) -> float:
         merit *= 0.6
     if word_count < _FEW:
         merit *= 0.3
-    if story.lead.kind == "reply":
+    if story.lead.kind in ("reply", "quote"):
+        merit *= 0.7
+    said = words(text)
+    if "!" in text or not _PERSONAL.isdisjoint(said):
         merit *= 0.8
-    if _QUESTION.search(text) and (story.lead.kind == "reply" or not _ADDRESS.isdisjoint(words(text))):
+    if _QUESTION.search(text) and (story.lead.kind == "reply" or not _ADDRESS.isdisjoint(said)):
         merit *= 0.5
     return merit
 
 
-def _choose(candidates: list[_Candidate], limit: int) -> list[_Candidate]:
-    """At most `limit` of the candidates, but one of each topic: in turn the most relevant for what it adds.
+class _Choice:
+    """Lines chosen one after the other: the most relevant for what it adds.
 
     Maximal marginal relevance (Carbonell, Goldstein, 1998), without what a chosen line says already.
     """
-    authors = len({one.story.lead.author for one in candidates})
-    share = max(2, limit // min(authors or 1, _AUTHOR_SHARE))
-    chosen: list[_Candidate] = []
-    while pool := _open_to_choice(candidates, chosen, limit, share):
-        best = max(pool, key=lambda one: (one.has_words, one.relevance - _NOVELTY * one.similarity))
-        chosen.append(best)
+
+    def __init__(self, candidates: list[_Candidate], stories: list[_Story], limit: int) -> None:
+        self.candidates = sorted(candidates, key=lambda one: (one.has_words, one.relevance), reverse=True)
+        self.chosen: list[_Candidate] = []
+        self.limit = limit
+        authors = len({one.story.lead.author for one in candidates})
+        self.share = max(2, limit // min(authors or 1, _AUTHOR_SHARE))
+        telling = {one.story for one in candidates if one.has_words}
+        posts = Counter(post.lang for story in telling for post in story.posts)
+        self.languages = {lang for lang in posts if 2 * limit * posts[lang] >= posts.total()}
+        self.having: defaultdict[str, list[_Story]] = defaultdict(list)
+        for story in stories:
+            for term in story.vector:
+                self.having[term].append(story)
+
+    def lines(self) -> list[_Candidate]:
+        """At most `limit` of the candidates, but one of each topic."""
+        while best := self._next():
+            self.chosen.append(best)
+            for story, nearness in _near(_theme(best.story, self.having), self.having).items():
+                story.nearness = max(story.nearness, nearness)
+        return self.chosen
+
+    def _next(self) -> _Candidate | None:
+        """The next line: first of the topics without one, then whatever says something new.
+
+        The last lines are kept for languages without one whose posts are worth at least half a line.
+        """
+        topics = {one.story.topic for one in self.chosen}
+        first = [one for one in self.candidates if one.story.topic not in topics]
+        if first or len(self.chosen) >= self.limit:
+            return self._best(first, math.inf)
+        told = {one.story for one in self.chosen}
+        lines = Counter(one.story.lead.author for one in self.chosen if one.story.lead.author)
+        open_ = [
+            one
+            for one in self.candidates
+            if one.story not in told
+            and lines[one.story.lead.author] < self.share
+            and (one.has_words or not any(line.has_words for line in self.chosen))
+        ]
+        untold = self.languages - {one.story.lead.lang for one in self.chosen}
+        kept = [one for one in open_ if one.story.lead.lang in untold]
+        last = len(self.chosen) + len(untold) >= self.limit
+        return (self._best(kept, _SAME) if last else None) or self._best(open_, _SAME)
+
+    def _best(self, candidates: list[_Candidate], same: float) -> _Candidate | None:
+        """Of candidates, the most relevant first, the most relevant for what it adds, if one is less than the `same`.
+
+        As nothing is worth more than its relevance, most need not be compared (Minoux, 1978).
+        """
+        best, most = None, (False, -math.inf)
         for one in candidates:
-            one.similarity = max(one.similarity, _similarity(one.vector, best.vector))
-    return chosen
+            if (one.has_words, one.relevance) <= most:
+                break
+            if (one.has_words, one.relevance - _NOVELTY * one.story.nearness) <= most:
+                continue
+            for line in self.chosen[one.compared :]:
+                one.similarity = max(one.similarity, _similarity(one.vector, line.vector))
+            one.compared = len(self.chosen)
+            worth = (one.has_words, one.relevance - _NOVELTY * max(one.similarity, one.story.nearness))
+            if one.similarity < same and worth > most:
+                best, most = one, worth
+        return best
 
 
-def _open_to_choice(candidates: list[_Candidate], chosen: list[_Candidate], limit: int, share: int) -> list[_Candidate]:
-    """What may be the next line: first of the topics without one, then whatever says something new."""
-    topics = {one.story.topic for one in chosen}
-    first = [one for one in candidates if one.story.topic not in topics]
-    if first or len(chosen) >= limit:
-        return first
-    told = {one.story for one in chosen}
-    lines = Counter(one.story.lead.author for one in chosen if one.story.lead.author)
-    return [
-        one
-        for one in candidates
-        if one.similarity < _SAME
-        and one.story not in told
-        and lines[one.story.lead.author] < share
-        and (one.has_words or not any(line.has_words for line in chosen))
-    ]
+def _theme(story: _Story, having: Mapping[str, list[_Story]]) -> dict[str, float]:
+    """The terms of a story and of those most similar to it: what else is said of its theme, maybe in other words.
+
+    As pseudo-relevance feedback widens a query (Rocchio, 1971).
+    """
+    near = _near(story.vector, having)
+    theme: defaultdict[str, float] = defaultdict(float)
+    for other in sorted(near, key=near.__getitem__, reverse=True)[:_NEAREST]:
+        if near[other] > _RELATED:
+            for term, weight in other.vector.items():
+                theme[term] += near[other] * weight
+    return _unit(theme)
+
+
+def _near(vector: Mapping[str, float], having: Mapping[str, list[_Story]]) -> dict[_Story, float]:
+    """The cosine of a vector with each story that has one of its terms."""
+    found: defaultdict[_Story, float] = defaultdict(float)
+    for term, weight in vector.items():
+        for story in having[term]:
+            found[story] += weight * story.vector[term]
+    return found
+
+
+def _unit(vector: Mapping[str, float]) -> dict[str, float]:
+    norm = math.sqrt(math.fsum(weight**2 for weight in vector.values()))
+    return {term: weight / norm for term, weight in vector.items()}
 
 
 def _similarity(one: dict[str, float], other: dict[str, float]) -> float:
