@@ -200,8 +200,8 @@ class Command:
     def make_due(self, job_id: int, days: float = 1) -> None:
         """Have a job look as if it had been installed long ago and never run."""
         with Store(self.home / "xtrack.db") as store:
-            job = store.job(job_id, datetime.now(UTC))
-            store.update_job(replace(job, schedule_since=datetime.now(UTC) - timedelta(days=days)))
+            since = datetime.now(UTC) - timedelta(days=days)
+            store.update_job(job_id, lambda job: replace(job, schedule_since=since))
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_a_slot_that_was_tried_is_not_counted_as_missed(world: World, job: int, 
 
 
 def test_a_paused_job_is_not_run_by_a_timer(world: World, job: int) -> None:
-    world.store.update_job(replace(world.context.job(job), paused=True))
+    world.store.pause_jobs([job])
     assert by_timer(world, job) == 0
     assert world.store.runs() == []
 
@@ -289,7 +289,7 @@ def test_a_run_by_hand_closes_a_slot_whose_attempts_failed(world: World, job: in
 
 
 def test_a_run_by_hand_works_on_a_paused_job(world: World, job: int) -> None:
-    world.store.update_job(replace(world.context.job(job), paused=True))
+    world.store.pause_jobs([job])
     assert by_hand(world, job) == 0
     assert world.said[-1].endswith("; paused")
     assert world.store.runs()[0].slot is None
@@ -307,7 +307,7 @@ def test_a_run_by_hand_while_one_is_going_on_is_told_so(world: World, job: int) 
 def died(world: World, job_id: int, slot: datetime | None, started: datetime) -> None:
     """A run whose process is no more."""
     run = world.store.start_run(job_id, "timer" if slot else "manual", slot, 0, started, "")
-    world.store.set_stage(run.id, "summarising")
+    world.store.set_stage(run, "summarising")
 
 
 def test_a_run_that_died_is_a_failed_attempt_and_is_tried_again(world: World, job: int) -> None:
@@ -515,7 +515,7 @@ def test_a_job_that_gets_another_source_while_it_runs_is_no_bug(
     other = write_lines(tmp_path / "other.jsonl", range(10, 12), "mira")
 
     def update() -> None:
-        world.store.update_job(replace(world.context.job(job), source=str(other)), [("jsonl", str(other))])
+        world.store.update_job(job, lambda was: replace(was, source=str(other)), [("jsonl", str(other))])
 
     meanwhile(world, job, stage, update)
     assert by_timer(world, job) in (0, 75)
@@ -526,7 +526,7 @@ def test_a_job_that_gets_another_source_while_it_runs_is_no_bug(
 
 
 def test_a_job_that_is_paused_while_it_runs_finishes(world: World, job: int) -> None:
-    meanwhile(world, job, "fetching", lambda: world.store.update_job(replace(world.context.job(job), paused=True)))
+    meanwhile(world, job, "fetching", lambda: world.store.pause_jobs([job]))
     assert by_timer(world, job) == 0
     assert runs(world) == [("timer", "done", 0)]
 

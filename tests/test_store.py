@@ -49,7 +49,7 @@ def fetched(store: Store, job: Job, posts: list[Post], cursor: str = "c") -> int
     """Have a run of a job bring posts, and go wrong afterwards; gives the feed."""
     (feed,) = store.feeds(job.id)
     run = started(store, job)
-    store.add_page(run.id, feed.id, Page(tuple(posts), cursor))
+    store.add_page(run, feed.id, Page(tuple(posts), cursor))
     store.fail_run(run, "failed", NOON, 70, "", None)
     return feed.id
 
@@ -112,7 +112,7 @@ def test_numbers_are_never_used_again(store: Store) -> None:
 def test_an_update_changes_what_it_names_and_keeps_what_was_done(store: Store) -> None:
     job = added(store)
     digested(store, job, store.feeds(job.id)[0].id)
-    store.update_job(replace(job, topics=("tide",), paused=True, created_at=FAR, last_run=None))
+    store.update_job(job.id, lambda was: replace(was, topics=("tide",), paused=True, created_at=FAR, last_run=None))
     now = store.job(job.id, FAR)
     assert (now.topics, now.paused, now.created_at, now.last_run) == (("tide",), True, NOON, NOON)
 
@@ -122,7 +122,7 @@ def test_a_job_that_is_not_there_is_not_found(store: Store, number: int) -> None
     with pytest.raises(NotFound, match=f"no job {number}"):
         store.job(number, FAR)
     with pytest.raises(NotFound):
-        store.update_job(replace(JOB, id=number))
+        store.update_job(number, lambda was: was)
     with pytest.raises(NotFound):
         store.delete_jobs([number])
     with pytest.raises(NotFound):
@@ -133,7 +133,7 @@ def test_a_changed_job_is_unsettled_until_it_is_settled(store: Store) -> None:
     first, second = added(store), added(store)
     assert store.unsettled_jobs(FAR) == [first, second]
     store.settle_jobs([first, second])
-    store.update_job(replace(second, paused=True))
+    store.pause_jobs([second.id])
     assert [job.id for job in store.unsettled_jobs(FAR)] == [second.id]
     assert store.active_jobs() == {first.id}
 
@@ -141,7 +141,7 @@ def test_a_changed_job_is_unsettled_until_it_is_settled(store: Store) -> None:
 @pytest.mark.parametrize("change", [{"paused": True}, {"at": "00:31"}, {"frequency": "daily"}])
 def test_a_job_that_was_changed_while_it_was_settled_stays_unsettled(store: Store, change: dict[str, Any]) -> None:
     job = added(store)
-    store.update_job(replace(job, **change))
+    store.update_job(job.id, lambda was: replace(was, **change))
     store.settle_jobs([job])
     assert [job.id for job in store.unsettled_jobs(FAR)] == [job.id]
 
@@ -200,14 +200,14 @@ def test_a_post_that_another_feed_brought_too_stays(store: Store) -> None:
 def test_a_post_that_a_summary_cites_stays_when_its_feed_goes(store: Store) -> None:
     job = added(store)
     summary = digested(store, job, fetched(store, job, [post(1), post(2)]), "1001")
-    store.update_job(job, [("sample", "sample")])
+    store.update_job(job.id, lambda was: was, [("sample", "sample")])
     assert [item.id for item in store.posts(summary)] == ["1001"]
 
 
 def test_the_posts_of_a_deleted_job_do_not_stay_for_ever(store: Store, path: Path) -> None:
     job = added(store)
     digested(store, job, fetched(store, job, [post(1)]), "1001")
-    store.update_job(job, [("sample", "sample")])
+    store.update_job(job.id, lambda was: was, [("sample", "sample")])
     store.delete_jobs([job.id])
     assert rows(path, "SELECT id FROM posts") == []
 
@@ -217,7 +217,7 @@ def test_the_number_of_a_feed_is_not_used_again(store: Store) -> None:
     added(store, ("sample", "sample"))
     second = added(store)
     (gone,) = store.feeds(second.id)
-    store.update_job(second, [("sample", "sample")])
+    store.update_job(second.id, lambda was: was, [("sample", "sample")])
     third = added(store, ("jsonl", "/srv/third.jsonl"))
     assert store.feeds(third.id)[0].id != gone.id
 
@@ -245,7 +245,7 @@ def test_a_page_that_cannot_be_stored_moves_no_cursor(store: Store) -> None:
     no_url: Any = None
     broken = replace(post(2), url=no_url)
     with pytest.raises(sqlite3.IntegrityError):
-        store.add_page(run.id, feed.id, Page((post(1), broken), "further"))
+        store.add_page(run, feed.id, Page((post(1), broken), "further"))
     assert store.feed(feed.id) == feed
     assert store.last_arrival(feed.id) == 0
 
@@ -254,10 +254,10 @@ def test_a_post_arrives_once(store: Store) -> None:
     job = added(store)
     (feed,) = store.feeds(job.id)
     run = started(store, job)
-    assert store.add_page(run.id, feed.id, Page((post(1), post(2), post(2)), "a")) == 2
-    assert store.add_page(run.id, feed.id, Page((post(2), post(3)), "b")) == 1
-    assert store.add_page(run.id, feed.id, Page((post(3),), "c")) == 0
-    assert store.add_page(run.id, feed.id, Page((), "d")) == 0
+    assert store.add_page(run, feed.id, Page((post(1), post(2), post(2)), "a")) == 2
+    assert store.add_page(run, feed.id, Page((post(2), post(3)), "b")) == 1
+    assert store.add_page(run, feed.id, Page((post(3),), "c")) == 0
+    assert store.add_page(run, feed.id, Page((), "d")) == 0
     assert new_ids(store, job, feed.id) == ["1001", "1002", "1003"]
 
 
@@ -344,7 +344,7 @@ def test_a_run_is_running_from_its_start_on(store: Store) -> None:
     assert store.running_run(job.id) == run
     assert store.open_runs()
     assert (run.slot, run.missed, run.started_at, run.invocation_id) == (NOON, 3, NOON + timedelta(seconds=1), "abc")
-    store.set_stage(run.id, "fetching")
+    store.set_stage(run, "fetching")
     assert store.runs(job.id) == [replace(run, stage="fetching")]
 
 
@@ -439,8 +439,8 @@ def test_a_run_of_a_deleted_job_stores_nothing_more(store: Store, path: Path) ->
     with Store(path) as other:
         other.delete_jobs([job.id])
     for write in (
-        lambda: store.set_stage(run.id, "x"),
-        lambda: store.add_page(run.id, feed.id, Page((post(1),), "c")),
+        lambda: store.set_stage(run, "x"),
+        lambda: store.add_page(run, feed.id, Page((post(1),), "c")),
         lambda: store.finish_run(run, QUIET, 0, {feed.id: 0}, NOON, NOON),
         lambda: store.fail_run(run, "failed", NOON, 70, "", None),
     ):
@@ -607,10 +607,10 @@ def _statements(store: Store, path: Path) -> list[str]:
     run = started(store, job, NOON)
     store.running_run(job.id)
     store.open_runs()
-    store.set_stage(run.id, "x")
+    store.set_stage(run, "x")
     store.feeds(job.id)
     store.feed(feed.id)
-    store.add_page(run.id, feed.id, Page((post(1),), "c"))
+    store.add_page(run, feed.id, Page((post(1),), "c"))
     store.new_posts(job, feed.id, store.last_arrival(feed.id))
     store.attempts(job.id, NOON)
     summary_id = store.finish_run(run, QUIET, 0, {feed.id: 1}, NOON, NOON)
@@ -621,7 +621,7 @@ def _statements(store: Store, path: Path) -> list[str]:
     store.summaries(job.id)
     store.summaries()
     store.last_runs()
-    store.update_job(job, [("sample", "sample")])
+    store.update_job(job.id, lambda was: was, [("sample", "sample")])
     store.delete_jobs([job.id])
     store._db.set_trace_callback(None)
     return [sql for sql in seen if re.match(r"SELECT|UPDATE|DELETE", sql)]
@@ -633,7 +633,7 @@ def test_nothing_is_looked_for_from_one_end_to_the_other(store: Store, path: Pat
     plain = sqlite3.connect(path)
     for sql in _statements(store, path):
         for _, _, _, step in plain.execute(f"EXPLAIN QUERY PLAN {sql}"):
-            allowed = re.fullmatch(r"SCAN jobs.*|SCAN CONSTANT ROW", step) or (
+            allowed = re.fullmatch(r"SCAN jobs.*|SCAN CONSTANT ROW|SCAN json_each.*", step) or (
                 step in ("SCAN runs", "SCAN summaries") and "ORDER BY id DESC LIMIT" in sql
             )
             few = re.search("USING INDEX runs_(running|queued)", step)

@@ -130,9 +130,9 @@ def _gap_notes(context: Context, jobs: Iterable[Job]) -> list[str]:
 
 def update(context: Context, job_id: int, wish: Wish) -> Changed:
     """Change what `wish` says. Only another schedule starts the slots anew and touches the timer."""
-    job, now = context.job(job_id), context.clock()
-    frequency, at = _schedule(job, wish, now.astimezone(context.zone))
-    names = job.names if wish.names is None else handles(wish.names)
+    before, now = context.job(job_id), context.clock()
+    names = None if wish.names is None else handles(wish.names)
+    words = None if wish.topics is None else topics(wish.topics)
     feeds = None
     if wish.source is not None:
         kind, spec = resolve(wish.source)
@@ -142,20 +142,26 @@ def update(context: Context, job_id: int, wish: Wish) -> Changed:
         kind, spec = feed.kind, feed.spec
     first: Sequence[Post] = ()
     if wish.source is not None or wish.names is not None:
-        first = _try_source(context, kind, spec, names)
-    same_schedule = (frequency, at) == (job.frequency, job.at)
-    job = replace(
-        job,
-        names=names,
-        source=spec,
-        topics=job.topics if wish.topics is None else topics(wish.topics),
-        frequency=frequency,
-        at=at,
-        schedule_since=job.schedule_since if same_schedule else now,
-    )
-    context.store.update_job(job, feeds)
+        first = _try_source(context, kind, spec, before.names if names is None else names)
+
+    def change(job: Job) -> Job:
+        """What comes true of a job that another command may have changed since."""
+        frequency, at = _schedule(job, wish, now.astimezone(context.zone))
+        return replace(
+            job,
+            names=job.names if names is None else names,
+            source=spec if feeds else job.source,
+            topics=job.topics if words is None else words,
+            frequency=frequency,
+            at=at,
+            schedule_since=job.schedule_since if (frequency, at) == (job.frequency, job.at) else now,
+        )
+
+    context.store.update_job(job_id, change, feeds)
     _reconcile(context)
-    return _changed(context, [job], [] if same_schedule else _gap_notes(context, [job]), first)
+    after = context.job(job_id)
+    same_schedule = (after.frequency, after.at) == (before.frequency, before.at)
+    return _changed(context, [after], [] if same_schedule else _gap_notes(context, [after]), first)
 
 
 def _schedule(job: Job, wish: Wish, local_now: datetime) -> tuple[str, str]:

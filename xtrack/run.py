@@ -174,14 +174,14 @@ def _missed(context: Context, job_id: int, slot: datetime) -> int:
 def _work(context: Context, run: Run) -> None:
     """Fetch, summarise, finish."""
     job = _job_of(context, run)
-    context.store.set_stage(run.id, "waiting for one of the parallel places")
+    context.store.set_stage(run, "waiting for one of the parallel places")
     places = locks.places(context.home.locks, settings(context.home, os.environ).parallel_runs)
     with locks.waited_for(places, _extend_timeout):
         feeds = context.store.feeds(job.id)
         for feed in feeds:
-            context.store.set_stage(run.id, f"fetching {feed.spec}")
+            context.store.set_stage(run, f"fetching {feed.spec}")
             _fetch(context, run, feed)
-        context.store.set_stage(run.id, "summarising")
+        context.store.set_stage(run, "summarising")
         posts, seen = _new_posts(context, run, job, feeds)
         digest = _summarise(posts, job)
         # A run by hand closes the slot that has come, also meanwhile, and that nobody has done.
@@ -203,8 +203,8 @@ def _fetch(context: Context, run: Run, feed: Feed) -> None:
             context.say(f"run {run.id}: {feed.spec}: another run has just read it")
             return
         for page in open_source(now.kind, now.spec).read(now.cursor, begun):
-            added += context.store.add_page(run.id, now.id, page)
-        context.store.note_read(run.id, now.id, begun)
+            added += context.store.add_page(run, now.id, page)
+        context.store.note_read(run, now.id, begun)
     context.say(f"run {run.id}: {feed.spec}: {_posts(added)} fetched")
 
 

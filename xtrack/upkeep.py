@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from xtrack import jobs
+from xtrack import jobs, locks
 from xtrack.context import Context
-from xtrack.errors import BadData, NotFound, Refused, UsageError
+from xtrack.errors import BadData, Misconfigured, NotFound, Refused, Temporary, UsageError
 from xtrack.privileges import as_root
 from xtrack.scheduler import Plan
 from xtrack.store import Store
 
-# A file with less than this share of it free is not worth to be written anew.
+# A file with less than this share of it free is not worth being written anew.
 _WORTH = 0.2
 
 
@@ -27,15 +27,28 @@ class Restored:
 
 
 def back_up(context: Context, target: Path) -> None:
-    """Copy the database to a file, whole or not at all, also while runs go on. Raises Refused, Temporary."""
+    """Copy the database to a file, whole or not at all, also while runs go on.
+
+    Raises UsageError, NotFound, Refused, Temporary.
+    """
     as_owner = _owner(context, target)
     with _named(target), as_owner():
         if target.is_dir():
             raise UsageError(f"{target} is a folder", f"xtrack backup {target / 'xtrack.db'}")
         if not target.parent.is_dir():
             raise NotFound(f"there is no folder {target.parent}", f"mkdir -p {target.parent}")
-    with _named(target):
-        context.store.copy_to(target, as_owner)
+        # A device, or a link that leads elsewhere, would be replaced by a file.
+        if target.is_symlink() or (target.exists() and not target.is_file()):
+            raise Refused(f"{target} is no plain file", f"ls -la {target}")
+        if _is_database(context, target):
+            raise UsageError(f"{target} is the database itself", "another file")
+    context.store.copy_to(target, as_owner)
+
+
+def _is_database(context: Context, path: Path) -> bool:
+    """Whether a path is the database, or what SQLite has beside it."""
+    database = context.home.database
+    return path.name.startswith(database.name) and path.parent.resolve() == database.parent.resolve()
 
 
 def _owner(context: Context, path: Path) -> Callable[[], AbstractContextManager[None]]:
@@ -57,58 +70,78 @@ def _named(path: Path) -> Iterator[None]:
 def restore(context: Context, source: Path) -> Restored:
     """Have the jobs, posts and summaries of a backup instead of ours, and the timers that belong to them.
 
-    Ours are kept in a copy. Raises NotFound, Refused, BadData, Misconfigured before anything is changed.
+    Ours are kept in a copy. Raises NotFound, UsageError, Refused, BadData, Misconfigured, Temporary before anything is
+    changed.
     """
+    with _named(source), _owner(context, source)():
+        _require_backup(context, source)
     context.backend.prepare()
-    scratch = context.home.data / "restoring"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700)
+    with locks.held(context.home.locks / "restore") as ours:
+        if not ours:
+            raise Temporary("another restore is going on", "again in a while")
+        kept = _restore(context, source)
+    return Restored(kept, jobs.sync(context))
+
+
+def _require_backup(context: Context, source: Path) -> None:
+    if _is_database(context, source):
+        raise UsageError(f"{source} is the database itself", f"ls {context.home.backups}")
+    source.stat()
+    if not source.is_file():
+        raise BadData(f"{source} is no file", f"ls -la {source}")
+
+
+def _restore(context: Context, source: Path) -> Path | None:
+    """Gives where ours are kept."""
+    scratch = context.home.backups / "restoring"
+    with _written(scratch):
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(mode=0o700, parents=True)
     try:
         copy = scratch / context.home.database.name
-        with _named(source):
-            _fetch(context, source, copy)
+        _fetch(context, source, copy)
         Store.require_ours(copy, source)
-        with Store(copy) as new:
+        with Store(copy, source) as new:
             new.check()
-            kept = _exchange(context, new)
+            return _exchange(context, new)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Restored(kept, jobs.sync(context))
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """What the system says of our own files."""
+    try:
+        yield
+    except PermissionError as error:
+        raise Refused(f"{path}: {error.strerror}", f"ls -la {path.parent}") from error
+    except OSError as error:
+        raise Temporary(f"{path}: {error.strerror}", f"df -h {path.parent}") from error
 
 
 def _fetch(context: Context, source: Path, copy: Path) -> None:
     """Copy a file that root alone may be able to read, with what a plain copy of a running database has beside it."""
-    for suffix in ("", "-wal"):
+    for suffix in ("", "-wal", "-journal"):
         part = source.with_name(f"{source.name}{suffix}")
-        with _owner(context, source)():
+        with _named(part), _owner(context, source)():
             if suffix and not part.exists():
                 continue
-            if part.is_dir():
-                raise BadData(f"{part} is a folder", f"ls -la {part}")
             reader = part.open("rb")
-        with reader, copy.with_name(f"{copy.name}{suffix}").open("wb") as writer:
+        with reader, _written(copy), copy.with_name(f"{copy.name}{suffix}").open("wb") as writer:
             shutil.copyfileobj(reader, writer, 1 << 20)
 
 
 def _exchange(context: Context, new: Store) -> Path | None:
-    """Put the new data in the place of ours; one that is damaged is set aside as it is. Gives where ours are kept."""
-    database = context.home.database
-    if not database.exists():
-        new.copy_to(database, nullcontext)
-        return None
+    """Put the new data in the place of ours; where those cannot be read, they are set aside as they are."""
+    database, now = context.home.database, context.clock()
+    is_there = database.exists()
     try:
         with Store(database) as old:
-            kept = old.keep_copy("restore")
-            old.take_from(new)
+            kept = old.keep_copy("restore") if is_there else None
+            old.take_from(new, now)
             return kept
-    except BadData:
-        aside = context.home.backups / "damaged"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(mode=0o700, parents=True)
-        for path in database.parent.glob(f"{database.name}*"):
-            path.rename(aside / path.name)
-        new.copy_to(database, nullcontext)
-        return aside / database.name
+    except (BadData, Misconfigured):
+        return new.replace(database, context.home.backups, now)
 
 
 def purge(context: Context, before: datetime) -> int:
@@ -121,10 +154,13 @@ def purge_post(context: Context, post_id: str) -> int:
     return context.store.purge_post(post_id, context.clock())
 
 
-def vacuum(context: Context) -> int:
-    """Give back to the disk what is free in the file, if that is much; gives how many bytes."""
+def vacuum(context: Context) -> int | None:
+    """Write the file anew if much of it is free, or posts were purged, of which it then has no trace.
+
+    Gives by how many bytes it is smaller; None: there was nothing to gain.
+    """
     before = context.store.room()
-    if before.free < _WORTH * before.total:
-        return 0
+    if before.free < _WORTH * before.total and not context.store.has_purged():
+        return None
     context.store.vacuum()
     return before.total - context.store.room().total

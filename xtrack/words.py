@@ -9,16 +9,20 @@ from xtrack.errors import BadData
 _SPACELESS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
 )
+# The points of Hebrew and Arabic, vowels that are seldom written.
+_POINTS = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc]")
+# What ends a query, and half characters, of which arguments that are no UTF-8 are made.
+_NOT_SQL = re.compile("[\0\ud800-\udfff]")
 
 
 def spaced(text: str) -> str:
     """A text in which each character of a script without spaces is a word; a row of them is found as a phrase is."""
-    return _SPACELESS.sub(r" \g<0> ", text)
+    return _SPACELESS.sub(r" \g<0> ", _POINTS.sub("", text))
 
 
 def unfound(text: str) -> str:
-    """What has to be indexed beside a text itself: nothing, unless it has words that no spaces tell apart."""
-    return spaced(text) if _SPACELESS.search(text) else ""
+    """What has to be indexed beside a text itself: nothing, unless it has words that it is not found by."""
+    return spaced(text) if _SPACELESS.search(text) or _POINTS.search(text) else ""
 
 
 def query(words: Iterable[str]) -> str:
@@ -28,7 +32,7 @@ def query(words: Iterable[str]) -> str:
     """
     parts = []
     for word in words:
-        text = spaced(word.rstrip("*")).replace('"', '""')
+        text = _NOT_SQL.sub(" ", spaced(word.rstrip("*"))).replace('"', '""')
         if any(map(str.isalnum, text)):
             parts.append(f'"{text}"' + "*" * word.endswith("*"))
     if not parts:

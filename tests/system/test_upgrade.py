@@ -1,70 +1,24 @@
 """Homes that something else has left behind: the release before, with its timers, and a clock that was wrong."""
 
 import json
-import re
-import sqlite3
 import time
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import line
+from tests.released import DATA, history, released_database, rows, stored
 from tests.system.machine import Machine
 from tests.system.test_life import SCOPES, Scope, an_hour_passes, minutes_ago, scope_of
-from tests.test_store import at_once
 from xtrack.store.database import SCHEMA_VERSION
 
-DATA = Path(__file__).parents[1] / "data"
-STAMPS = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 HOUR = timedelta(hours=1)
 
 # Of the released home: job 1 owes a slot, job 2 is paused, and job 3's last slot failed, to be tried again.
 SLOT_MINUTES = (17, 47)
 FAILED_SLOT = datetime(2026, 11, 24, 19, 47, tzinfo=UTC)
 SHARED = ("xtrack-job@.service", "xtrack-run-due.service", "xtrack-run-due.timer")
-
-
-def rows(database: Path, statement: str, *values: object) -> list[Any]:
-    """Look at a database, or change it, without the program, which would migrate it."""
-    with closing(sqlite3.connect(database, timeout=30)) as db, db:
-        return db.execute(statement, values).fetchall()
-
-
-def stored(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def released_database(path: Path, later: timedelta = timedelta(0)) -> Path:
-    """Make the file that the release before left, `later` than it was."""
-
-    def moved(text: re.Match[str]) -> str:
-        return stored(datetime.fromisoformat(text[0]) + later)
-
-    dump = (DATA / "released_1.sql").read_text().splitlines()
-    ours = [STAMPS.sub(moved, row) if re.match(r'INSERT INTO "(jobs|runs|summaries)"', row) else row for row in dump]
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.executescript("\n".join(ours))
-    return path
-
-
-def history(database: Path) -> dict[str, list[Any]]:
-    """What had been done when the release was replaced: its five runs and three summaries, and the posts."""
-    of = {"runs": "id <= 5", "summaries": "id <= 3", "summary_posts": "summary_id <= 3", "posts": "author = 'kaya'"}
-    return {table: rows(database, f"SELECT * FROM {table} WHERE {which}") for table, which in of.items()}
-
-
-@pytest.mark.parametrize("attempt", range(2))
-def test_processes_may_migrate_the_released_file_at_once_and_lose_nothing(tmp_path: Path, attempt: int) -> None:
-    database = released_database(tmp_path / "xtrack.db")
-    before = history(database)
-    assert [len(found) for found in before.values()] == [5, 3, 4, 5]
-    assert at_once(database) == ([""] * 4, [4, 5, 6, 7])
-    assert rows(database, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
-    assert history(database) == before
 
 
 # The release before, on a machine
@@ -101,7 +55,7 @@ def lay_down(scope: Scope) -> None:
     quick.write_text("[Timer]\nOnActiveSec=\nOnActiveSec=1s\n")
     scope.data.mkdir(parents=True, mode=0o700)
     (scope.data / "locks").mkdir(mode=0o700)
-    database = released_database(scope.data / "xtrack.db", (datetime.now(UTC) - FAILED_SLOT) // HOUR * HOUR)
+    database = released_database(scope.data / "xtrack.db", later=(datetime.now(UTC) - FAILED_SLOT) // HOUR * HOUR)
     rows(database, "UPDATE runs SET next_try = ? WHERE next_try IS NOT NULL", stored(datetime.now(UTC)))
     scope.stamps.mkdir(parents=True, exist_ok=True)
     for job, ago in ((1, "2 hours ago"), (3, "now")):

@@ -70,7 +70,7 @@ def export(context: "Context", what: str, form: str, job_id: int | None) -> None
 
     if job_id:
         context.job(job_id)
-    for part in exports.written(exports.records(context, what, job_id), form):
+    for part in exports.export(context, what, job_id, form):
         click.echo(part, nl=False)
 
 
@@ -97,17 +97,21 @@ def purge(context: "Context", age: str | None, post_id: str | None, yes: bool) -
         click.confirm(f"Delete the text {which}? This cannot be undone.", abort=True)
     if before:
         count = upkeep.purge(context, before)
-        click.echo(f"{count} post{'s' * (count != 1)} blanked; summaries stay. To make the file smaller: xtrack vacuum")
+        click.echo(f"{count} post{'s' * (count != 1)} blanked; summaries stay.")
     elif post_id:
         count = upkeep.purge_post(context, post_id)
         click.echo(f"Post {post_id} blanked, and {count} line{'s' * (count != 1)} of summaries.")
+    say("The file may have traces of them until: xtrack vacuum. Backups keep what they have.")
 
 
 @cli.command(epilog="Example: xtrack vacuum")
 @click.pass_obj
 def vacuum(context: "Context") -> None:
-    """Make the database file smaller, if a fifth of it or more is free. Runs wait meanwhile."""
+    """Write the database file anew, if a fifth of it or more is free, or posts were purged. Runs wait meanwhile."""
     from xtrack import upkeep
 
     freed = upkeep.vacuum(context)
-    click.echo(f"The file is {freed / 1e6:.1f} MB smaller." if freed else "There is little to gain: nothing was done.")
+    if freed is None:
+        click.echo("There is little to gain: nothing was done.")
+    else:
+        click.echo(f"The file is written anew, {max(freed, 0) / 1e6:.1f} MB smaller.")

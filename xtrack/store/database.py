@@ -2,12 +2,13 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from xtrack import locks
-from xtrack.errors import BadData, Misconfigured, NotFound, Temporary, XTrackError
+from xtrack.errors import BadData, Misconfigured, NotFound, Refused, Temporary, XTrackError
+from xtrack.models import Run
 from xtrack.store import copies
 
 SCHEMA_VERSION = 3
@@ -16,9 +17,16 @@ _BUSY_SECONDS = 30.0
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite says (https://www.sqlite.org/rescode.html) into an error with the right exit code."""
+    """Turn what SQLite and the system say of a file into an error with the right exit code.
+
+    https://www.sqlite.org/rescode.html
+    """
     try:
         yield
+    except PermissionError as error:
+        raise Refused(f"{path}: {error.strerror}", f"ls -la {path.parent}") from error
+    except OSError as error:
+        raise Temporary(f"{path}: {error.strerror}", f"df -h {path.parent}") from error
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -28,7 +36,7 @@ def _explained(path: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
             raise Misconfigured(f"the database cannot be opened ({error}): {path}", f"ls -la {path.parent}") from error
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise BadData(f"the database is damaged ({error}): {path}", "restore a backup of it") from error
+            raise BadData(f"the database is damaged ({error}): {path}", "xtrack restore FILE, of a backup") from error
         raise
 
 
@@ -51,20 +59,30 @@ def no_job(job_id: int) -> NotFound:
 class Database:
     """An open database. Its methods raise Temporary when it is locked or full, BadData when it is damaged."""
 
-    def __init__(self, path: Path) -> None:
-        """Open it, creating or migrating it first where needed. Raises Misconfigured when it is newer than we are."""
-        self.path = path
-        with _explained(path):
+    def __init__(self, path: Path, shown: Path | None = None) -> None:
+        """Open it, creating or migrating it first where needed. `shown` is how errors name it, unless by its path.
+
+        Raises Misconfigured when it is newer than we are.
+        """
+        self.path, self._shown = path, shown or path
+        with self._explained():
             self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            if self._version() < SCHEMA_VERSION or self._journal() != "wal":
-                self._prepare()
-            self._db.execute("PRAGMA foreign_keys = ON")
+            try:
+                self._db.row_factory = sqlite3.Row
+                if self._version() < SCHEMA_VERSION or self._journal() != "wal":
+                    self._prepare()
+                self._db.execute("PRAGMA foreign_keys = ON")
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return _explained(self._shown)
 
     def _version(self) -> int:
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         if version > SCHEMA_VERSION:
-            raise Misconfigured(f"the database is of a newer xtrack than this one: {self.path}", "upgrade xtrack")
+            raise Misconfigured(f"the database is of a newer xtrack than this one: {self._shown}", "upgrade xtrack")
         return version
 
     def _journal(self) -> str:
@@ -77,16 +95,26 @@ class Database:
             if self._journal() != "wal":
                 self._db.execute("PRAGMA journal_mode = WAL")
             if self._version() < SCHEMA_VERSION:
-                from xtrack.store.schema import migrate
+                self._migrate()
 
-                migrate(self._db, self._back_up_first)
+    def _migrate(self) -> None:
+        from xtrack.store.schema import migrate
 
-    def _back_up_first(self) -> None:
+        kept: list[Path] = []
+        try:
+            migrate(self._db, lambda: kept.extend(self._back_up_first()))
+        except BaseException:
+            # The database is what it was, and a full disk has to be tried again with no less room.
+            for path in kept:
+                path.unlink()
+            raise
+
+    def _back_up_first(self) -> Iterator[Path]:
         """Before a migration. It holds the write lock, so that the copy, which another connection reads, has it all."""
         version = self._version()
         if 0 < version < SCHEMA_VERSION:
             with closing(sqlite3.connect(self.path)) as source:
-                copies.keep(source, self.path.parent / "backups", f"schema-{version}")
+                yield copies.keep(source, self.path.parent / "backups", f"schema-{version}")
 
     def __enter__(self) -> Self:
         return self
@@ -97,27 +125,30 @@ class Database:
     @contextmanager
     def explained(self, path: Path | None = None) -> Iterator[sqlite3.Connection]:
         """The connection, for what is no transaction; what SQLite says is of this file, or of `path`."""
-        with _explained(path or self.path):
+        with _explained(path) if path else self._explained():
             yield self._db
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction."""
-        with _explained(self.path), self._db as db:
+        with self._explained(), self._db as db:
             db.execute("BEGIN IMMEDIATE")
             yield db
 
     @contextmanager
-    def write_as(self, run_id: int) -> Iterator[sqlite3.Connection]:
-        """One transaction of a run, which first finds the run's own row. Raises RunGone when that is not there."""
+    def write_as(self, run: Run) -> Iterator[sqlite3.Connection]:
+        """One transaction of a run, which first finds the run's own row. Raises RunGone when that is not there.
+
+        Its number alone could be another's, once a backup is restored; the job's lock is held by the run.
+        """
         with self.write() as db:
-            sql = "SELECT 1 FROM runs WHERE id = ? AND state = 'running'"
-            if not db.execute(sql, [run_id]).fetchone():
-                raise RunGone(f"run {run_id} was taken away")
+            sql = "SELECT 1 FROM runs WHERE id = ? AND job_id = ? AND state = 'running'"
+            if not db.execute(sql, [run.id, run.job_id]).fetchone():
+                raise RunGone(f"run {run.id} was taken away")
             yield db
 
     def all(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
-        with _explained(self.path):
+        with self._explained():
             return self._db.execute(sql, values).fetchall()
 
     def check(self) -> None:
@@ -126,4 +157,4 @@ class Database:
             pass
         found = self.all("PRAGMA quick_check(1)")[0][0]
         if found != "ok":
-            raise BadData(f"the database is damaged ({found}): {self.path}", "restore a backup of it")
+            raise BadData(f"the database is damaged ({found}): {self._shown}", "xtrack restore FILE, of a backup")

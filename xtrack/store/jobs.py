@@ -1,7 +1,7 @@
 """Jobs, and which feeds they read."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -41,18 +41,24 @@ class Jobs(Database):
             db.execute("UPDATE job_feeds SET since = ? WHERE job_id = ?", [rows.stamp(since), job.id])
         return job
 
-    def update_job(self, job: Job, feeds: Sequence[tuple[str, str]] | None = None) -> None:
-        """Store what can be changed of a job; `feeds` None: as they are. Raises NotFound when it is gone."""
+    def update_job(
+        self, job_id: int, change: Callable[[Job], Job], feeds: Sequence[tuple[str, str]] | None = None
+    ) -> None:
+        """Store what `change` makes of a job as it is now; `feeds` None: as they are. Raises NotFound when it is gone.
+
+        Within one transaction, so that two commands that change different things of a job do not undo each other.
+        """
         with self.write() as db:
-            cursor = db.execute(
+            row = db.execute(f"{_JOB} WHERE jobs.id = :id", {"id": job_id, "horizon": ""}).fetchone()
+            if row is None:
+                raise no_job(job_id)
+            db.execute(
                 """UPDATE jobs SET source = :source, names = :names, topics = :topics, frequency = :frequency,
                 at = :at, paused = :paused, schedule_since = :schedule_since, unsettled = 1 WHERE id = :id""",
-                rows.job_values(job),
+                rows.job_values(change(rows.job(row))),
             )
-            if cursor.rowcount == 0:
-                raise no_job(job.id)
             if feeds is not None:
-                self._set_feeds(db, job.id, feeds)
+                self._set_feeds(db, job_id, feeds)
 
     def _set_feeds(self, db: sqlite3.Connection, job_id: int, feeds: Iterable[tuple[str, str]]) -> None:
         wanted = []

@@ -1,8 +1,12 @@
 """Feeds, the posts that they brought, and which of them are new to a job."""
 
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from xtrack.models import Feed, Job, Page, Post
+from xtrack.models import Feed, Job, Page, Post, Run
 from xtrack.store import rows
 from xtrack.store.database import Database, source_changed
 
@@ -14,6 +18,22 @@ _POST = """INSERT INTO posts (id, author, author_name, created_at, kind, text, u
     words = excluded.words
     WHERE posts.purged_at IS NULL AND (excluded.original IS NOT NULL OR posts.original IS NULL)
     AND (excluded.text <> posts.text OR excluded.kind <> posts.kind OR excluded.original IS NOT posts.original)"""
+
+
+def _without_forgotten(db: sqlite3.Connection, posts: Sequence[Post]) -> list[Post]:
+    """Posts without those that were purged one by one, the reposts of these, and what quotes show of them."""
+    shown = [post.original.id for post in posts if post.original]
+    found = db.execute(
+        "SELECT post_id FROM forgotten WHERE post_id IN (SELECT value FROM json_each(?))",
+        [json.dumps([*(post.id for post in posts), *shown])],
+    )
+    gone = {row["post_id"] for row in found}
+    kept = []
+    for post in posts:
+        original = post.original if post.original and post.original.id in gone else None
+        if post.id not in gone and not (original and post.kind == "repost"):
+            kept.append(replace(post, original=replace(original, text="")) if original else post)
+    return kept
 
 
 class Posts(Database):
@@ -29,26 +49,27 @@ class Posts(Database):
         found = self.all("SELECT * FROM feeds WHERE id = ?", [feed_id])
         return rows.feed(found[0]) if found else None
 
-    def add_page(self, run_id: int, feed_id: int, page: Page) -> int:
+    def add_page(self, run: Run, feed_id: int, page: Page) -> int:
         """Store a page with its cursor in one transaction; gives how many of its posts the feed did not have.
 
         A post that is there already, an edited one, takes the newer text, but none that knows less of its original; one
         that was purged stays as it is.
         """
-        with self.write_as(run_id) as db:
+        with self.write_as(run) as db:
             if not db.execute("SELECT 1 FROM feeds WHERE id = ?", [feed_id]).fetchone():
                 raise source_changed()
-            db.executemany(_POST, map(rows.post_values, page.posts))
+            posts = _without_forgotten(db, page.posts)
+            db.executemany(_POST, map(rows.post_values, posts))
             added = db.executemany(
                 "INSERT INTO arrivals (feed_id, post_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                [(feed_id, post.id) for post in page.posts],
+                [(feed_id, post.id) for post in posts],
             ).rowcount
             db.execute("UPDATE feeds SET cursor = ? WHERE id = ?", [page.cursor, feed_id])
         return max(added, 0)
 
-    def note_read(self, run_id: int, feed_id: int, begun: datetime) -> None:
+    def note_read(self, run: Run, feed_id: int, begun: datetime) -> None:
         """Note that a feed was read to its end, by a run that began with it at `begun`."""
-        with self.write_as(run_id) as db:
+        with self.write_as(run) as db:
             db.execute("UPDATE feeds SET read_at = ? WHERE id = ?", [rows.stamp(begun), feed_id])
 
     def last_arrival(self, feed_id: int) -> int:

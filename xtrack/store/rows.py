@@ -17,8 +17,8 @@ Row = sqlite3.Row | Mapping[str, Any]
 
 
 def stamp(instant: datetime) -> str:
-    """An instant as stored."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """An instant as stored. Not by strftime(3): its year has four digits only from the year 1000 on."""
+    return f"{instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def moment(text: str | None) -> datetime | None:

@@ -55,10 +55,10 @@ class Runs(Database):
             raise NotFound(f"no run {run_id}", "xtrack list-runs")
         return rows.run(found[0])
 
-    def set_stage(self, run_id: int, stage: str) -> None:
+    def set_stage(self, run: Run, stage: str) -> None:
         """Note what a run is at, so that one that dies is known by it."""
-        with self.write_as(run_id) as db:
-            db.execute("UPDATE runs SET stage = ? WHERE id = ?", [stage, run_id])
+        with self.write_as(run) as db:
+            db.execute("UPDATE runs SET stage = ? WHERE id = ?", [stage, run.id])
 
     def running_run(self, job_id: int) -> Run | None:
         """The job's run that says it is running."""
@@ -101,7 +101,7 @@ class Runs(Database):
         self, run: Run, state: str, now: datetime, exit_code: int | None, error: str, next_try: datetime | None
     ) -> None:
         """End a run that failed or died. Without `next_try` its slot is closed."""
-        with self.write_as(run.id) as db:
+        with self.write_as(run) as db:
             db.execute(
                 """UPDATE runs SET state = ?, finished_at = ?, exit_code = ?, error = ?, next_try = ?,
                 closed = (slot IS NOT NULL AND ?) WHERE id = ?""",
@@ -124,7 +124,7 @@ class Runs(Database):
 
         `seen` maps feed ids to arrivals. Gives the summary's number.
         """
-        with self.write_as(run.id) as db:
+        with self.write_as(run) as db:
             moved = db.executemany(
                 "UPDATE job_feeds SET seen = ? WHERE job_id = ? AND feed_id = ?",
                 [(arrival, run.job_id, feed_id) for feed_id, arrival in seen.items()],

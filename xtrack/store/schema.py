@@ -86,7 +86,8 @@ def m002_queued_runs(db: Database) -> None:
 
 @migrations()
 def m003_search(db: Database) -> None:
-    """Full-text search; posts whose text was purged; since when a job looks back; when a feed was last read.
+    """Full-text search; posts whose text was purged, and those that are never to be shown again; since when a job looks
+    back; when a feed was last read.
 
     An index refers to posts by a number that VACUUM keeps, which it does only for an INTEGER PRIMARY KEY
     (https://www.sqlite.org/lang_vacuum.html); so the table is made anew, in the way of
@@ -105,6 +106,9 @@ def m003_search(db: Database) -> None:
             FROM posts ORDER BY created_at, id""",
         "DROP TABLE posts",
         "ALTER TABLE new_posts RENAME TO posts",
+        "CREATE INDEX posts_original ON posts(json_extract(original, '$.id')) WHERE original IS NOT NULL",
+        "CREATE INDEX posts_purged ON posts(number) WHERE purged_at IS NOT NULL",
+        "CREATE TABLE forgotten (post_id TEXT PRIMARY KEY) WITHOUT ROWID",
         "ALTER TABLE summaries ADD COLUMN words TEXT NOT NULL DEFAULT ''",
         "UPDATE summaries SET words = words_of_lines(lines)",
         "ALTER TABLE job_feeds ADD COLUMN since TEXT",

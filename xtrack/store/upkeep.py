@@ -2,20 +2,29 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from xtrack.errors import BadData, NotFound
+from xtrack.errors import BadData, NotFound, Temporary
 from xtrack.models import Post, Run, Summary
 from xtrack.store import copies, rows
 from xtrack.store.database import Database
 
 _BATCH = 5000
+_DIED = """UPDATE runs SET state = 'died', finished_at = :now, exit_code = :code,
+    next_try = CASE WHEN slot IS NOT NULL THEN :now END, error = 'was going on when the backup was made'
+    WHERE state = 'running'"""
 _BLANK = "UPDATE posts SET text = '', original = NULL, words = '', purged_at = ?"
+
+
+def _never_waiting(status: int, *_: int) -> None:
+    """sqlite3's backup() tries again for ever where SQLite itself has waited long enough."""
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        raise Temporary("the database is locked by another process", "again in a while")
 
 
 @dataclass(frozen=True)
@@ -32,15 +41,17 @@ class Upkeep(Database):
     # purge
 
     def purge_post(self, post_id: str, now: datetime) -> int:
-        """Blank a post, the reposts of it, and what quotes and summaries show of it; its id stays, so that it cannot
-        come back. Gives how many lines of summaries went. Raises NotFound.
+        """Blank a post, the reposts of it, and what quotes and summaries show of it, and have none of it come back.
+
+        Its id stays. Gives how many lines of summaries went. Raises NotFound.
         """
-        showing = "FROM posts WHERE original LIKE '%' || :id || '%' AND json_extract(original, '$.id') = :id"
+        showing = "FROM posts WHERE original IS NOT NULL AND json_extract(original, '$.id') = ?"
         with self.write() as db:
-            shown = db.execute(f"SELECT id, kind, text, original {showing}", {"id": post_id}).fetchall()
+            shown = db.execute(f"SELECT id, kind, text, original {showing}", [post_id]).fetchall()
             known = db.execute("SELECT id FROM posts WHERE id = ?", [post_id]).fetchall()
             if not shown and not known:
                 raise NotFound(f"no post {post_id}", "its id is the number at the end of its link; xtrack search WORDS")
+            db.execute("INSERT INTO forgotten (post_id) VALUES (?) ON CONFLICT DO NOTHING", [post_id])
             for post in shown:
                 self._forget_original(db, post)
             gone = [row["id"] for row in (*known, *(post for post in shown if post["kind"] == "repost"))]
@@ -60,7 +71,7 @@ class Upkeep(Database):
         count = 0
         for row in db.execute(citing, [post_id]).fetchall():
             lines = json.loads(row["lines"])
-            of_it = [line for line in lines if line["post_ids"][0] == post_id and line["text"]]
+            of_it = [line for line in lines if line["post_ids"][:1] == [post_id] and line["text"]]
             for line in of_it:
                 line["text"] = ""
             text = json.dumps(lines, ensure_ascii=False)
@@ -82,6 +93,10 @@ class Upkeep(Database):
                 count += db.execute(sql, [rows.stamp(now), number, number + _BATCH, rows.stamp(before)]).rowcount
         return count
 
+    def has_purged(self) -> bool:
+        """Whether any post was purged."""
+        return bool(self.all("SELECT 1 FROM posts WHERE purged_at IS NOT NULL LIMIT 1"))
+
     # room
 
     def room(self) -> Room:
@@ -100,8 +115,8 @@ class Upkeep(Database):
 
     # copies
 
-    def copy_to(self, target: Path, as_owner: Callable[[], AbstractContextManager[None]]) -> None:
-        """As copies.write. Raises Temporary when the disk is full."""
+    def copy_to(self, target: Path, as_owner: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        """As copies.write. Raises Temporary when the disk is full, Refused when the target may not be written."""
         with self.explained(target) as db:
             copies.write(db, target, as_owner)
 
@@ -111,21 +126,43 @@ class Upkeep(Database):
             return copies.keep(db, self.path.parent / "backups", occasion)
 
     @staticmethod
-    def require_ours(path: Path, name: Path) -> None:
-        """Raises BadData when a file, which the user knows as `name`, is not ours. Opening it would make it so."""
+    def require_ours(path: Path, shown: Path) -> None:
+        """Raises BadData when a file, which the user knows as `shown`, is not ours. Opening it would make it so."""
         with closing(sqlite3.connect(path)) as db:
             try:
                 found = db.execute("SELECT count(*) FROM sqlite_schema WHERE name IN ('jobs', 'feeds', 'posts')")
                 ours = found.fetchone()[0] == 3 and db.execute("PRAGMA user_version").fetchone()[0] > 0
             except sqlite3.DatabaseError as error:
-                raise BadData(f"{name} is no database, or a damaged one: {error}", f"file {name}") from error
+                raise BadData(f"{shown} is no database, or a damaged one: {error}", f"file {shown}") from error
         if not ours:
-            raise BadData(f"{name} is no database of xtrack's", f"file {name}")
+            raise BadData(f"{shown} is no database of xtrack's", f"file {shown}")
 
-    def take_from(self, copy: "Upkeep") -> None:
-        """Have all that is in another database, and nothing else, in one transaction."""
+    def take_from(self, copy: "Upkeep", now: datetime) -> None:
+        """Have all that is in another database, and nothing else, in one transaction; the other one is not used again.
+
+        A run that is going on has no row in it, or one that has died; numbers go on behind those of both.
+        """
+        copy._settle_anew(now, self.all("SELECT name, seq FROM sqlite_sequence"))
         with self.explained() as db:
-            copy._db.backup(db)
+            copy._db.backup(db, progress=_never_waiting)
+
+    def replace(self, database: Path, folder: Path, now: datetime) -> Path:
+        """Put this one in the place of a database that cannot be read; gives where that one is set aside."""
+        self._settle_anew(now, [])
+        with self.explained(database):
+            aside = copies.set_aside(database, folder)
+            copies.write(self._db, database)
+        return aside
+
+    def _settle_anew(self, now: datetime, numbers: Iterable[sqlite3.Row]) -> None:
+        """Before it takes another database's place: no run goes on in it, and no timer is as its jobs say."""
+        with self.write() as db:
+            db.execute("UPDATE jobs SET unsettled = 1")
+            db.execute(_DIED, {"now": rows.stamp(now), "code": Temporary.exit_code})
+            for name, seq in numbers:
+                db.execute("DELETE FROM sqlite_sequence WHERE name = ? AND seq < ?", [name, seq])
+                sql = "INSERT INTO sqlite_sequence SELECT ?1, ?2 WHERE ?1 NOT IN (SELECT name FROM sqlite_sequence)"
+                db.execute(sql, [name, seq])
 
     # exports: row by row, however many there are
 
@@ -134,18 +171,17 @@ class Upkeep(Database):
         sql = """SELECT * FROM posts WHERE :job IS NULL OR EXISTS (SELECT 1 FROM job_feeds
             JOIN arrivals ON arrivals.feed_id = job_feeds.feed_id WHERE job_id = :job AND post_id = posts.id)
             ORDER BY number"""
-        yield from map(rows.post, self._each(sql, job_id))
+        return map(rows.post, self._each(sql, job_id))
 
     def every_run(self, job_id: int | None) -> Iterator[Run]:
         """All runs, the oldest first, of one job or of all."""
-        yield from map(
-            rows.run, self._each("SELECT * FROM runs WHERE :job IS NULL OR job_id = :job ORDER BY id", job_id)
-        )
+        sql = "SELECT * FROM runs WHERE :job IS NULL OR job_id = :job ORDER BY id"
+        return map(rows.run, self._each(sql, job_id))
 
     def every_summary(self, job_id: int | None) -> Iterator[Summary]:
         """All summaries, the oldest first, of one job or of all."""
         sql = "SELECT * FROM summaries WHERE :job IS NULL OR job_id = :job ORDER BY id"
-        yield from map(rows.summary, self._each(sql, job_id))
+        return map(rows.summary, self._each(sql, job_id))
 
     def _each(self, sql: str, job_id: int | None) -> Iterator[dict[str, Any]]:
         from sqlite_utils import Database as SqliteUtils

@@ -1,0 +1,65 @@
+"""What tests do with processes of their own: kill them at some moment, or have them work where the disk is small."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Start a child that does this and nothing else; gives its number."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def kill_after(seconds: float, work: Callable[[], object]) -> bool:
+    """Do something in a process that is killed after a while; gives whether it was done before."""
+    pid = forked(work)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status) or status == 0
+    return not os.WIFSIGNALED(status)
+
+
+def duration(work: Callable[[], object]) -> float:
+    """How long a process takes that is let alone."""
+    begun = time.monotonic()
+    _, status = os.waitpid(forked(work), 0)
+    assert status == 0
+    return time.monotonic() - begun
+
+
+def on_small_disk(folder: Path, kilobytes: int, code: str) -> str:
+    """Run Python code with a FOLDER that is a disk of its own, which grow() makes big; gives what it printed."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    folder.mkdir()
+    beginning = f"""
+import os, subprocess, sys
+from pathlib import Path
+FOLDER = Path({str(folder)!r})
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size={kilobytes}k", "tmpfs", FOLDER], check=True)
+def grow():
+    subprocess.run(["mount", "-o", "remount,size=100m", FOLDER], check=True)
+"""
+    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", beginning + code]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode and "unshare" in done.stderr:
+        pytest.skip(f"no small disk to be had here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
