@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,16 +16,36 @@ PROJECT = Path(__file__).parents[1]
 
 
 def forked(work: Callable[[], object]) -> int:
-    """Start a child that does this and nothing else; gives its number."""
+    """Start a child that does this and nothing else; gives its number.
+
+    Of the databases that it opens none may be open here (https://www.sqlite.org/howtocorrupt.html, 2.6).
+    """
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
             work()
             code = 0
+        except BaseException:  # noqa: BLE001 (a child has nobody else to tell)
+            traceback.print_exc()
         finally:
             os._exit(code)
     return pid
+
+
+def all_at_once(works: Sequence[Callable[[], object]]) -> None:
+    """Do things in processes that all begin when all are there, and end well."""
+    reader, writer = os.pipe()
+
+    def begin(work: Callable[[], object]) -> None:
+        os.close(writer)
+        os.read(reader, 1)
+        work()
+
+    pids = [forked(partial(begin, work)) for work in works]
+    os.close(reader)
+    os.close(writer)
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * len(pids)
 
 
 def kill_after(seconds: float, work: Callable[[], object]) -> bool:

@@ -6,23 +6,35 @@ from collections.abc import Iterable
 from xtrack.errors import BadData
 
 # Thai, Lao, Burmese, Khmer; kana; the ideographs; the syllables of Korean, to whose words particles cling.
-_SPACELESS = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
+_SPACELESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"
 )
 # The points of Hebrew and Arabic, vowels that are seldom written.
-_POINTS = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc]")
+_POINTS = "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc"
+# Letters of Greek and Cyrillic with an accent; FTS5 takes one off Latin letters only.
+_ACCENTED = "\u0386-\u0390\u03aa-\u03b0\u03ca-\u03ce\u0400-\u040f\u0419\u0439\u0450-\u045f\u1f00-\u1fff"
+_UNSPACED = re.compile(f"[{_SPACELESS}]")
+_MARKS = re.compile(f"[\u0300-\u036f{_POINTS}]")
+_UNFOUND = re.compile(f"[{_SPACELESS}{_POINTS}{_ACCENTED}]")
 # What ends a query, and half characters, of which arguments that are no UTF-8 are made.
 _NOT_SQL = re.compile("[\0\ud800-\udfff]")
 
 
 def spaced(text: str) -> str:
-    """A text in which each character of a script without spaces is a word; a row of them is found as a phrase is."""
-    return _SPACELESS.sub(r" \g<0> ", _POINTS.sub("", text))
+    """A text without accents in which each character of a script without spaces is a word of its own.
+
+    A row of them is then found as a phrase is.
+    """
+    if text.isascii():
+        return text
+    from unicodedata import normalize
+
+    return _UNSPACED.sub(r" \g<0> ", normalize("NFC", _MARKS.sub("", normalize("NFD", text))))
 
 
 def unfound(text: str) -> str:
-    """What has to be indexed beside a text itself: nothing, unless it has words that it is not found by."""
-    return spaced(text) if _SPACELESS.search(text) or _POINTS.search(text) else ""
+    """What has to be indexed beside a text itself: nothing, unless FTS5 does not find all its words by it."""
+    return spaced(text) if _UNFOUND.search(text) else ""
 
 
 def query(words: Iterable[str]) -> str:

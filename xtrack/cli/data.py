@@ -13,30 +13,37 @@ from xtrack.errors import UsageError
 if TYPE_CHECKING:
     from xtrack.context import Context
 
-_FILE = click.Path(path_type=Path)
+
+def _absolute(_: click.Context, __: click.Parameter, path: Path) -> Path:
+    """A path as a shell understands it, also where it did not see the ~."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise UsageError(f"{path}: there is no such user", "xtrack backup --help") from None
+
+
+_file = click.argument("file", type=click.Path(path_type=Path), callback=_absolute)
 
 
 @cli.command(epilog="Example: xtrack backup ~/backup/xtrack.db")
-@click.argument("file", type=_FILE)
+@_file
 @click.pass_obj
 def backup(context: "Context", file: Path) -> None:
     """Copy the database to a file, also while runs go on. The settings are a file of their own."""
     from xtrack import upkeep
 
-    file = file.expanduser().absolute()
     upkeep.back_up(context, file)
     click.echo(f"The database is copied to {file}. To have it back: xtrack restore {file}")
 
 
 @cli.command(epilog="Example: xtrack restore ~/backup/xtrack.db")
-@click.argument("file", type=_FILE)
+@_file
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def restore(context: "Context", file: Path, yes: bool) -> None:
     """Put a backup in the place of all jobs, posts and summaries, and make the timers as its jobs say."""
     from xtrack import upkeep
 
-    file = file.expanduser().absolute()
     if not yes:
         click.confirm(f"Replace all jobs, posts and summaries by those of {file}?", abort=True)
     restored = upkeep.restore(context, file)

@@ -12,7 +12,7 @@ from xtrack.models import Run
 from xtrack.store import copies
 
 SCHEMA_VERSION = 3
-_BUSY_SECONDS = 30.0
+BUSY_SECONDS = 30
 
 
 @contextmanager
@@ -66,7 +66,7 @@ class Database:
         """
         self.path, self._shown = path, shown or path
         with self._explained():
-            self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
             try:
                 self._db.row_factory = sqlite3.Row
                 if self._version() < SCHEMA_VERSION or self._journal() != "wal":

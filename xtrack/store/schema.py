@@ -9,7 +9,7 @@ from xtrack.store import rows
 
 migrations = Migrations("xtrack")
 # Marks are letters too: of Hindi and Arabic words, and the vowels of Thai (https://www.sqlite.org/fts5.html, 4.3.1).
-_TOKENIZER = "unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
+TOKENIZER = "unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
 
 
 @migrations()
@@ -117,7 +117,7 @@ def m003_search(db: Database) -> None:
     ):
         db.execute(statement)
     for table, columns in (("posts", ["author", "author_name", "text", "words"]), ("summaries", ["headline", "words"])):
-        db.table(table).enable_fts(columns, create_triggers=True, tokenize=_TOKENIZER)
+        db.table(table).enable_fts(columns, create_triggers=True, tokenize=TOKENIZER)
 
 
 def migrate(connection: sqlite3.Connection, before: Callable[[], None]) -> None:

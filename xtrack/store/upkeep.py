@@ -12,7 +12,7 @@ from typing import Any
 from xtrack.errors import BadData, NotFound, Temporary
 from xtrack.models import Post, Run, Summary
 from xtrack.store import copies, rows
-from xtrack.store.database import Database
+from xtrack.store.database import BUSY_SECONDS, Database
 
 _BATCH = 5000
 _DIED = """UPDATE runs SET state = 'died', finished_at = :now, exit_code = :code,
@@ -111,7 +111,10 @@ class Upkeep(Database):
             db.execute("INSERT INTO posts_fts (posts_fts) VALUES ('optimize')")
             db.execute("INSERT INTO summaries_fts (summaries_fts) VALUES ('optimize')")
             db.execute("VACUUM")
+            # Who reads for long keeps the log; nobody can write while that is waited for.
+            db.execute("PRAGMA busy_timeout = 1000")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            db.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS}")
 
     # copies
 
