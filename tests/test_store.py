@@ -604,7 +604,10 @@ def test_commands_at_once_change_each_what_they_name(world: World) -> None:
             world.on_the_way = lambda: None
             other.update_job(job_id, lambda was: replace(was, names=("SundPower",), frequency="daily", at="07:30"))
 
-        world.on_the_way = meanwhile
+        def reading() -> None:
+            world.on_the_way = meanwhile
+
+        world.on_the_way = reading
         jobs.update(world.context, job_id, Wish(topics=("tide",)))
     job = world.context.job(job_id)
     assert (job.topics, job.names, job.frequency, job.at) == (("tide",), ("SundPower",), "daily", "07:30")
