@@ -70,6 +70,12 @@ def write_lines(path: Path, numbers: Iterable[int], author: str = "kaya") -> Pat
     return path
 
 
+def write_config(path: Path, text: str) -> None:
+    """Write settings, for their owner's eyes."""
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
 @contextmanager
 def flocked(path: Path) -> Iterator[None]:
     """Hold a lock as another process would: flock(2) tells open files apart, not processes."""
@@ -190,6 +196,11 @@ class Command:
         source = () if "--source" in words else ("--source", "sample")
         out = self.good("install-job", *words, *every, *source).out
         return int(out.split()[1])
+
+    def configure(self, text: str) -> None:
+        """Write the settings of this home."""
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        write_config(self.home / "config.toml", text)
 
     def job_count(self) -> int:
         if not (self.home / "xtrack.db").exists():

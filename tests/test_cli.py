@@ -400,7 +400,7 @@ def test_run_due_leaves_out_a_job_that_is_being_run(xtrack: Command, posts: Path
 def test_run_due_tries_again_what_died(xtrack: Command, posts: Path) -> None:
     """A run's process is killed while it waits for its place."""
     due_job(xtrack, posts)
-    xtrack.home.joinpath("config.toml").write_text("parallel_runs = 1\n")
+    xtrack.configure("parallel_runs = 1\n")
     with flocked(xtrack.home / "locks" / "place-1"):
         run = subprocess.Popen(
             [sys.executable, "-m", "xtrack", "run-job", "1"],
@@ -559,7 +559,7 @@ def test_doctor_finds_a_damaged_database(xtrack: Command) -> None:
 
 def test_doctor_finds_a_config_that_is_wrong(xtrack: Command) -> None:
     xtrack.installed()
-    (xtrack.home / "config.toml").write_text("parallel = 1\n")
+    xtrack.configure("parallel = 1\n")
     outcome = xtrack("doctor")
     assert outcome.code == 78
     assert "parallel" in outcome.out
@@ -626,7 +626,7 @@ def test_ctrl_c_stops_a_run_in_a_line(xtrack: Command, posts: Path) -> None:
     import signal
 
     xtrack.installed("--source", str(posts))
-    xtrack.home.joinpath("config.toml").write_text("parallel_runs = 1\n")
+    xtrack.configure("parallel_runs = 1\n")
     with flocked(xtrack.home / "locks" / "place-1"):
         run = subprocess.Popen(
             [sys.executable, "-m", "xtrack", "run-job", "1"], env=xtrack.environ, stderr=subprocess.PIPE, text=True
@@ -642,7 +642,7 @@ def test_ctrl_c_stops_a_run_in_a_line(xtrack: Command, posts: Path) -> None:
 
 
 def test_a_bug_is_owned_up_to(xtrack: Command) -> None:
-    """The database's table is gone, which nobody foresaw."""
+    """The database's table is gone, which nobody foresaw. What is written where: test_bad_days.py."""
     import sqlite3
 
     xtrack.installed()

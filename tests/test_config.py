@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import write_config
 from xtrack import config
 from xtrack.config import Home, Settings, locate, machine_zone, make_data_folder, settings
 from xtrack.errors import Misconfigured, Refused
@@ -107,12 +108,12 @@ def test_without_a_config_the_defaults_hold(home: Home) -> None:
 
 
 def test_an_empty_config_means_the_defaults(home: Home) -> None:
-    home.config.write_text("\n  \n")
+    write_config(home.config, "\n  \n")
     assert settings(home, {}) == Settings()
 
 
 def test_a_setting_is_read(home: Home) -> None:
-    home.config.write_text("parallel_runs = 3  # a small machine\n")
+    write_config(home.config, "parallel_runs = 3  # a small machine\n")
     assert settings(home, {}).parallel_runs == 3
 
 
@@ -130,7 +131,7 @@ def test_a_setting_is_read(home: Home) -> None:
     ],
 )
 def test_a_config_that_is_wrong_is_refused_by_name(home: Home, text: str, message: str) -> None:
-    home.config.write_text(text)
+    write_config(home.config, text)
     with pytest.raises(Misconfigured, match=message) as error:
         settings(home, {})
     assert str(home.config) in str(error.value)
@@ -138,19 +139,20 @@ def test_a_config_that_is_wrong_is_refused_by_name(home: Home, text: str, messag
 
 
 def test_a_config_that_is_no_text_is_refused(home: Home) -> None:
+    home.config.touch(0o600)
     home.config.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(Misconfigured, match="cannot be read"):
+    with pytest.raises(Misconfigured, match="not UTF-8"):
         settings(home, {})
 
 
 def test_a_config_that_is_a_folder_is_refused(home: Home) -> None:
     home.config.mkdir()
-    with pytest.raises(Misconfigured, match="cannot be read"):
+    with pytest.raises(Misconfigured, match="not a file"):
         settings(home, {})
 
 
 def test_a_credential_goes_before_the_file(home: Home, tmp_path: Path) -> None:
-    home.config.write_text("parallel_runs = 3\n")
+    write_config(home.config, "parallel_runs = 3\n")
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     environ = {"CREDENTIALS_DIRECTORY": str(credentials)}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.conftest import NOON, World, write_lines
+from tests.conftest import NOON, World, write_config, write_lines
 from xtrack import jobs
 from xtrack.doctor import examine
 from xtrack.jobs import Wish
@@ -30,17 +30,18 @@ def test_a_sound_home_has_nothing_wrong(world: World, job: int) -> None:
 
 
 def test_what_is_wrong_comes_with_what_to_type(world: World, job: int) -> None:
-    world.home.config.write_text("parallel_runs = 'many'")
-    world.home.config.chmod(0o640)
+    write_config(world.home.config, "parallel_runs = 'many'")
     world.pass_(hours=3)
-    wrong = [check for check in examine(world.context) if not check.ok]
-    assert [check.name for check in wrong] == ["config", "permissions", "slots"]
-    assert all(check.hint for check in wrong)
+    for mode, name in ((0o600, "config"), (0o640, "permissions")):
+        world.home.config.chmod(mode)
+        wrong = [check for check in examine(world.context) if not check.ok]
+        assert [check.name for check in wrong] == [name, "slots"]
+        assert all(check.hint for check in wrong)
 
 
 @pytest.mark.parametrize(("mode", "ok"), [(0o600, True), (0o400, True), (0o640, False), (0o604, False), (0o620, False)])
 def test_settings_are_for_their_owner(world: World, job: int, mode: int, ok: bool) -> None:
-    world.home.config.write_text("")
+    write_config(world.home.config, "")
     world.home.config.chmod(mode)
     check = found(world, "permissions")
     assert (check.ok, f"{mode:04o}" in check.detail) == (ok, not ok)

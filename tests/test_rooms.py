@@ -29,7 +29,7 @@ FLOORS = [
     ("xtrack.bugs", "xtrack.words", "xtrack.ledger", "xtrack.moments", "xtrack.columns"),
     ("xtrack.slots",),
     ("xtrack.config",),
-    ("xtrack.locks", "xtrack.privileges", "xtrack.files"),
+    ("xtrack.locks", "xtrack.privileges", "xtrack.files", "xtrack.streams"),
     ("xtrack.models",),
     ("xtrack.errors",),
     ("xtrack",),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import World, flocked, line, write_lines
+from tests.conftest import World, flocked, line, write_config, write_lines
 from xtrack import jobs, ledger, locks
 from xtrack.due import run_due
 from xtrack.errors import NotFound, Temporary, XTrackError
@@ -233,7 +233,7 @@ def test_posts_of_a_run_that_failed_are_new_to_the_next(world: World, job: int, 
 
 
 def test_a_config_that_is_wrong_fails_the_run_for_good(world: World, job: int) -> None:
-    world.home.config.write_text("parallel = 3\n")
+    write_config(world.home.config, "parallel = 3\n")
     assert by_timer(world, job) == 78
     assert "unknown setting" in world.store.runs()[0].error
     assert "(known: parallel_runs)" in world.said[-1]
@@ -619,7 +619,7 @@ def test_a_timer_s_run_waits_for_the_job_s_lock_and_extends_its_timeout(
 
 
 def test_a_run_waits_for_a_place_with_its_row_written(world: World, job: int, notified: socket.socket) -> None:
-    world.home.config.write_text("parallel_runs = 1\n")
+    write_config(world.home.config, "parallel_runs = 1\n")
     (place,) = locks.places(world.home.locks, 1)
     with flocked(place):
         run = in_background(world, job)

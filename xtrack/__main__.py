@@ -1,37 +1,65 @@
 """Where the command starts, and the one place where errors are printed: a line, a hint, the exit code."""
 
 import os
+import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from xtrack.errors import XTrackError
+from xtrack.errors import Stopped, XTrackError
+from xtrack.streams import open_all, printable, tell
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from xtrack.models import Start
 
 # What the units say of who starts them; a person says nothing.
 _STARTS: "dict[str, Start]" = {"timer": "timer", "play": "play"}
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _BUG = 70
-_INTERRUPTED = 130
 
 
 def main() -> None:
     """The xtrack command."""
     try:
-        sys.exit(_do())
+        open_all()
+        _on_signals(_stop)
+        code = _outcome()
+        _on_signals(signal.SIG_DFL)
+    except Stopped as stop:
+        tell("xtrack: stopped")
+        code = stop.exit_code
+    sys.exit(code)
+
+
+def _on_signals(action: "signal._HANDLER") -> None:
+    """What a signal does that somebody sends to stop us. One that our caller has us ignore (nohup) stays so."""
+    for number in _STOPS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, action)
+
+
+def _stop(number: int, _: "FrameType | None") -> None:
+    """The first ends us in order; one that comes while we are ending does so at once."""
+    _on_signals(signal.SIG_DFL)
+    raise Stopped(number)
+
+
+def _outcome() -> int:
+    """Do what is to be done, and tell what went wrong; gives the exit code."""
+    try:
+        return _do()
     except XTrackError as error:
-        _say(f"xtrack: {error}")
+        tell(f"xtrack: {printable(str(error))}")
         if error.hint:
-            _say(f"  {error.hint}")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say("xtrack: stopped")
-        sys.exit(_INTERRUPTED)
+            tell(f"  {error.hint}")
+        return error.exit_code
     except Exception as error:
         if os.environ.get("XTRACK_DEBUG"):
             raise
         _say_bug(error)
-        sys.exit(_BUG)
+        return _BUG
 
 
 def _do() -> int:
@@ -48,16 +76,15 @@ def _do() -> int:
 
 
 def _say_bug(error: Exception) -> None:
-    from xtrack import bugs
+    path = None
+    # Whatever is wrong may be in the way here too.
+    with suppress(Exception):
+        from xtrack import bugs
 
-    path = bugs.write(error, "".join(sys.argv[1:2]))
-    _say(f"xtrack: a bug: {type(error).__name__}: {error}")
-    _say(f"  where it happened is written to {path}" if path else "  XTRACK_DEBUG=1 shows where it happened")
-    _say("  please report it: an issue on the project's page, with that text once you have read it")
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+        path = bugs.write(error, "".join(sys.argv[1:2]))
+    tell(f"xtrack: a bug: {type(error).__name__}: {printable(str(error)):.300}")
+    tell(f"  where it happened is written to {path}" if path else "  XTRACK_DEBUG=1 shows where it happened")
+    tell("  please report it: an issue on the project's page, with that text once you have read it")
 
 
 if __name__ == "__main__":

@@ -2,18 +2,21 @@
 
 import os
 import pwd
+import stat
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, tzinfo
 from pathlib import Path
+from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
 from xtrack.errors import Misconfigured, Refused
 from xtrack.privileges import as_root
 
 _LONGEST_PATH, _LONGEST_NAME = 480, 255
+_LONGEST_CONFIG = 1 << 20
 SCHEDULERS = ("systemd-user", "systemd-system", "launchd", "none")
 _NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs", "afs")
 
@@ -44,6 +47,11 @@ class Home:
     def bugs(self) -> Path:
         """Where tracebacks are written."""
         return self.data / "bugs"
+
+    @property
+    def config_mode(self) -> int:
+        """The permissions that the config should have: in system scope the runs' group reads it."""
+        return 0o640 if self.is_system else 0o600
 
     @property
     def is_system(self) -> bool:
@@ -89,6 +97,8 @@ def _typed_folder(text: str) -> Path:
         return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100
     except RuntimeError:
         raise Misconfigured(f"XTRACK_HOME is {text!r}, and there is no such user", "choose another folder") from None
+    except FileNotFoundError:
+        raise Misconfigured(f"XTRACK_HOME is {text!r}, and the folder that we are in is gone", "cd") from None
 
 
 def _require_usable(path: Path) -> None:
@@ -111,10 +121,19 @@ def _usual_scheduler() -> str:
 def _default_places(scheduler: str, environ: Mapping[str, str]) -> tuple[Path, Path]:
     if scheduler == "systemd-system" or (os.getuid() == 0 and scheduler != "systemd-user"):
         return Path("/etc/xtrack/config.toml"), Path("/var/lib/xtrack")
-    own = Path(environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
+    own = _own_folder(environ)
     config = Path(environ.get("XDG_CONFIG_HOME") or own / ".config")
     data = Path(environ.get("XDG_DATA_HOME") or own / ".local/share")
     return config / "xtrack/config.toml", data / "xtrack"
+
+
+def _own_folder(environ: Mapping[str, str]) -> Path:
+    if named := environ.get("HOME"):
+        return Path(named)
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        raise Misconfigured("there is no home folder: HOME is not set", "set XTRACK_HOME to a folder") from None
 
 
 def settings(home: Home, environ: Mapping[str, str]) -> Settings:
@@ -125,13 +144,33 @@ def settings(home: Home, environ: Mapping[str, str]) -> Settings:
     credential = Path(environ.get("CREDENTIALS_DIRECTORY", ""), "config.toml")
     path = credential if credential.is_absolute() and credential.exists() else home.config
     try:
-        with _as_its_owner(home):
-            text = path.read_text(encoding="utf-8")
+        with _as_its_owner(home), _opened(path) as file:
+            if path == home.config:
+                _require_private(home, os.fstat(file.fileno()).st_mode)
+            read = file.read(_LONGEST_CONFIG + 1)
+        if len(read) > _LONGEST_CONFIG:
+            raise Misconfigured(f"the config is larger than {_LONGEST_CONFIG >> 20} MiB: {path}", f"ls -la {path}")
+        return _parsed(read.decode(), home.config)
     except FileNotFoundError:
         return Settings()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"the config cannot be read: {path}: {error}", f"ls -la {path.parent}") from error
-    return _parsed(text, home.config)
+    except OSError as error:
+        raise Misconfigured(f"the config cannot be read: {path}: {error.strerror}", f"ls -la {path.parent}") from error
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"the config is not UTF-8: {path}: {error}", f"edit {path}") from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A file, and nothing that a reader would wait for."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise Misconfigured(f"the config is not a file: {path}", f"ls -la {path.parent}")
+    return path.open("rb")
+
+
+def _require_private(home: Home, mode: int) -> None:
+    """What others can read holds no secrets, and what they can write no settings; the system's own, `sync` mends."""
+    if mode & 0o077 & ~home.config_mode and not (home.is_system and home.keeps_config_apart):
+        detail = f"others can read or write the config: {home.config} (mode {mode & 0o777:04o})"
+        raise Misconfigured(detail, f"chmod {home.config_mode:o} {home.config}")
 
 
 def _as_its_owner(home: Home) -> AbstractContextManager[None]:
@@ -164,15 +203,16 @@ def _parsed(text: str, path: Path) -> Settings:
 
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Also a number with too many digits, and lists in lists without end.
         raise Misconfigured(f"the config is no TOML: {path}: {error}", f"edit {path}") from error
     known = [field.name for field in fields(Settings)]
     for name in values:
         if name not in known:
-            raise Misconfigured(f"the config has an unknown setting {name!r}: {path}", f"known: {', '.join(known)}")
+            raise Misconfigured(f"the config has an unknown setting {name!r:.60}: {path}", f"known: {', '.join(known)}")
     places = values.get("parallel_runs", Settings.parallel_runs)
     if type(places) is not int or not 1 <= places <= 1000:
-        raise Misconfigured(f"parallel_runs is {places!r}: {path}", "a whole number from 1 to 1000")
+        raise Misconfigured(f"parallel_runs is {places!r:.60}: {path}", "a whole number from 1 to 1000")
     return Settings(places)
 
 

@@ -1,7 +1,6 @@
 """What every use case is given: the home with its store and scheduler, the clock, the zone, and where to log."""
 
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from xtrack.models import Job
 from xtrack.privileges import become_service_user
 from xtrack.scheduler import Backend, backend
 from xtrack.store import Store
+from xtrack.streams import printable, tell
 
 
 def utc_now() -> datetime:
@@ -23,7 +23,7 @@ def utc_now() -> datetime:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    tell(printable(line))
 
 
 def here(system: bool = False) -> "Context":

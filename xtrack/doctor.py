@@ -24,8 +24,11 @@ def examine(context: Context) -> list[Check]:
 
 
 def _checks(context: Context) -> Iterator[Check]:
-    yield _config(context)
-    yield _permissions(context)
+    permissions = _permissions(context)
+    # With others' hands in it nobody reads it.
+    if permissions.ok:
+        yield _config(context)
+    yield permissions
     yield _secrets(context)
     yield _clock(context)
     try:
@@ -59,7 +62,7 @@ def _config(context: Context) -> Check:
 
 def _permissions(context: Context) -> Check:
     """The config is for its owner's eyes, in system scope also for those of the service user's group."""
-    mode, right = config_mode(context.home), 0o640 if context.home.is_system else 0o600
+    mode, right = config_mode(context.home), context.home.config_mode
     if mode & ~right & 0o077:
         detail = f"others can read or write {context.home.config} (mode {mode:04o})"
         return Check("permissions", False, detail, f"chmod {right:o} {context.home.config}")

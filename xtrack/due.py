@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from xtrack import ledger, locks
 from xtrack.config import settings
 from xtrack.context import Context
-from xtrack.errors import Temporary
+from xtrack.errors import Stopped, Temporary
 from xtrack.run import UNIT_SECONDS, close_died_run
 
 if TYPE_CHECKING:
     from socket import socket
+
+# Exit codes from here on are those of a process that a signal has ended.
+_BY_SIGNAL = 128
 
 
 def run_due(context: Context) -> int:
@@ -46,30 +49,53 @@ def _run_children(context: Context, job_ids: Sequence[int]) -> int:
         return 0
     from concurrent.futures import ThreadPoolExecutor
 
+    children = _Children()
     with ThreadPoolExecutor(settings(context.home, os.environ).parallel_runs) as pool:
-        codes = set(pool.map(_run_child, free)) - {0}
+        try:
+            codes = set(pool.map(children.run, free)) - {0}
+        except Stopped:
+            children.stop()
+            raise
     others = codes - {Temporary.exit_code}
     return max(others) if others else max(codes, default=0)
 
 
-def _run_child(job_id: int) -> int:
-    """One job in a process of its own, ended when it works longer than a unit may; gives its exit code.
+class _Children:
+    """Runs in processes of their own."""
 
-    A child that waits says so as it would to systemd (sd_notify(3)), and its time counts anew.
-    """
-    import socket
-    import tempfile
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
 
-    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        address = f"{folder}/notify"
-        notify.bind(address)
-        notify.setblocking(False)
-        # Not as a timer's: what is not due yet is for the next call.
-        told = {"XTRACK_TRIGGER": "play", "NOTIFY_SOCKET": address}
-        command = [sys.executable, "-P", "-m", "xtrack", "run-job", str(job_id)]
-        with subprocess.Popen(command, env={**os.environ, **told}) as child:
-            code = _waited_for(child, notify)
-    return code if code >= 0 else Temporary.exit_code
+    def run(self, job_id: int) -> int:
+        """One job, ended when it works longer than a unit may; gives its exit code.
+
+        A child that waits says so as it would to systemd (sd_notify(3)), and its time counts anew.
+        """
+        import socket
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            address = f"{folder}/notify"
+            notify.bind(address)
+            notify.setblocking(False)
+            # Not as a timer's: what is not due yet is for the next call.
+            told = {"XTRACK_TRIGGER": "play", "NOTIFY_SOCKET": address}
+            command = [sys.executable, "-P", "-m", "xtrack", "run-job", str(job_id)]
+            # Ctrl-C is for us, who pass it on once: a second one would not let a child end in order.
+            with subprocess.Popen(command, env={**os.environ, **told}, process_group=0) as child:
+                self._running.add(child)
+                if self._stopped:
+                    child.terminate()
+                code = _waited_for(child, notify)
+                self._running.discard(child)
+        return code if 0 <= code < _BY_SIGNAL else Temporary.exit_code
+
+    def stop(self) -> None:
+        """Have those that run end in order, and those that are just being started."""
+        self._stopped = True
+        for child in tuple(self._running):
+            child.terminate()
 
 
 def _waited_for(child: "subprocess.Popen[bytes]", notify: "socket") -> int:

@@ -1,7 +1,7 @@
 """One tree of errors: each class carries its exit code and whether trying again can help.
 
 Exit codes follow sysexits.h(3head) where it has one. An error is raised where it is known and printed in one place,
-cli.main, as one line and a hint of what to type next.
+__main__, as one line and a hint of what to type next.
 """
 
 from typing import ClassVar
@@ -16,6 +16,14 @@ class XTrackError(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class Stopped(BaseException):
+    """A signal came that is to stop us (signal(7)). Nothing that handles errors may take it for one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by signal {number}")
+        self.exit_code = 128 + number
 
 
 class UsageError(XTrackError):

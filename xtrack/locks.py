@@ -43,8 +43,10 @@ def _open(path: Path) -> int:
 
 def is_held(path: Path) -> bool:
     """Whether another process holds this lock."""
-    if not path.exists():
-        return False
+    # Where we may not look, taking it says so.
+    with suppress(PermissionError):
+        if not path.exists():
+            return False
     fd = _take(path)
     if fd is not None:
         os.close(fd)

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from xtrack import ledger, locks
 from xtrack.config import settings
 from xtrack.context import Context
-from xtrack.errors import GaveUp, NotFound, Temporary, XTrackError
+from xtrack.errors import GaveUp, NotFound, Stopped, Temporary, XTrackError
 from xtrack.models import Digest, Feed, Job, Post, Run, Start
 from xtrack.sources import open_source
 from xtrack.store.database import RunGone, source_changed
@@ -80,6 +80,11 @@ def _recorded(context: Context, run: Run) -> int:
         raise
     except XTrackError as error:
         return _fail(context, run, error)
+    except Stopped as stop:
+        # It may have been done already, and where it cannot be noted it has died.
+        with suppress(XTrackError):
+            _fail(context, run, Temporary(str(stop)))
+        raise
     except Exception as error:
         _fail(context, run, XTrackError(f"a bug: {type(error).__name__}: {error}"))
         raise

@@ -6,12 +6,16 @@ from typing import Any
 
 import click
 
-from xtrack.errors import Refused
+from xtrack.errors import Refused, Temporary, UsageError
+from xtrack.streams import abandon, tell
+
+# As Ctrl-C, which says no as well.
+_NO_ANSWER = 130
 
 
 def say(line: str) -> None:
     """Tell whoever watches; what is asked for goes to stdout instead."""
-    click.echo(line, err=True)
+    tell(line)
 
 
 class Command(click.Command):
@@ -33,7 +37,7 @@ class Command(click.Command):
             return super().invoke(ctx)
         except BrokenPipeError:
             # Whoever read has enough, which is no failure; click would make it one.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            abandon(sys.stdout)
 
 
 class Group(click.Group):
@@ -46,12 +50,34 @@ class Group(click.Group):
 
 
 def run(group: click.Group) -> int:
-    """Do what is typed; gives the exit code. Raises XTrackError, and KeyboardInterrupt where a question got no yes."""
+    """Do what is typed; gives the exit code. Raises XTrackError."""
     try:
         group.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+    except SystemExit as end:
+        return int(end.code or 0)
     except click.Abort:
-        raise KeyboardInterrupt from None
+        tell("xtrack: nothing was done, for want of a yes")
+        tell("  --yes does it without asking")
+        return _NO_ANSWER
+    except click.exceptions.NoArgsIsHelpError as error:
+        tell(error.format_message())
+        return error.exit_code
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f"{context.command_path if context else 'xtrack'} --help"
+        raise UsageError(error.format_message(), hint) from None
+    except OSError as error:
+        if not _is_stuck():
+            raise
+        abandon(sys.stdout)
+        raise Temporary(f"the output cannot be written: {error.strerror}") from error
     return 0
+
+
+def _is_stuck() -> bool:
+    """Whether something is left in stdout's buffer that cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False

@@ -342,11 +342,11 @@ def _share_config(home: Home) -> list[str]:
         write_atomically(home.config, "", 0o640)
         os.chown(home.config, -1, user.pw_gid)
     before = home.config.stat()
-    if before.st_gid == user.pw_gid and before.st_mode & 0o040:
+    if before.st_gid == user.pw_gid and before.st_mode & 0o077 == 0o040:
         return []
     os.chown(home.config, -1, user.pw_gid)
     home.config.chmod(0o640)
-    return [f"{home.config} may now be read by user {SERVICE_USER}, as the runs need"]
+    return [f"{home.config} may now be read by user {SERVICE_USER}, as the runs need, and by nobody else"]
 
 
 def _touch(stamp: Path) -> None:
