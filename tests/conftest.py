@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -157,6 +158,15 @@ class Outcome:
     def json(self) -> Any:
         return json.loads(self.out)
 
+    def complaint(self, code: int) -> str:
+        """The one line that says why it ended with this exit code; below it there may be hints of what to type."""
+        assert self.code == code, self
+        first, *hints = self.err.splitlines()
+        assert first.startswith("xtrack: "), self
+        assert all(hint.startswith("  ") for hint in hints), self
+        assert "Traceback" not in self.err, self
+        return first
+
 
 class Command:
     """The xtrack command in processes of its own, in one home without a scheduler."""
@@ -171,9 +181,17 @@ class Command:
             "XTRACK_SCHEDULER": "none",
         }
 
-    def __call__(self, *words: str, stdin: str = "", python: tuple[str, ...] = (), **environ: str) -> Outcome:
+    def __call__(
+        self,
+        *words: str,
+        stdin: str = "",
+        python: tuple[str, ...] = (),
+        before: tuple[str, ...] = (),
+        **environ: str,
+    ) -> Outcome:
+        """Type a command; `before` are the words of one that starts it, as in `nohup xtrack …`."""
         done = subprocess.run(
-            [sys.executable, *python, "-m", "xtrack", *words],
+            [*before, sys.executable, *python, "-m", "xtrack", *words],
             cwd=self.folder,
             env={**self.environ, **environ},
             input=stdin,
@@ -218,3 +236,17 @@ class Command:
 @pytest.fixture
 def xtrack(tmp_path: Path) -> Command:
     return Command(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _home_with_a_job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    command = Command(tmp_path_factory.mktemp("installed"))
+    command.installed()
+    return command.home
+
+
+@pytest.fixture
+def hourly(xtrack: Command, _home_with_a_job: Path) -> Command:
+    """The command in a home with job 1, hourly on the sample."""
+    shutil.copytree(_home_with_a_job, xtrack.home)
+    return xtrack

@@ -642,7 +642,7 @@ def test_ctrl_c_stops_a_run_in_a_line(xtrack: Command, posts: Path) -> None:
 
 
 def test_a_bug_is_owned_up_to(xtrack: Command) -> None:
-    """The database's table is gone, which nobody foresaw. What is written where: test_bad_days.py."""
+    """The database's table is gone, which nobody foresaw."""
     import sqlite3
 
     xtrack.installed()

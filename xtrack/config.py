@@ -179,12 +179,13 @@ def _as_its_owner(home: Home) -> AbstractContextManager[None]:
 
 
 def config_mode(home: Home) -> int:
-    """The permission bits of the config file, 0 where there is none."""
+    """The permission bits of the config file, 0 where there is none, or something else."""
     try:
         with _as_its_owner(home):
-            return home.config.stat().st_mode & 0o777
+            mode = home.config.stat().st_mode
     except OSError:
         return 0
+    return mode & 0o777 if stat.S_ISREG(mode) else 0
 
 
 def holds_settings(home: Home) -> bool:

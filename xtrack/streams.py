@@ -4,6 +4,8 @@ import os
 import sys
 from typing import TextIO
 
+_LONGEST_LINE = 1000
+
 
 def open_all() -> None:
     """Have all three: the next file that is opened takes the number of one that is closed, and its output.
@@ -32,5 +34,6 @@ def abandon(stream: TextIO) -> None:
 
 
 def printable(text: str) -> str:
-    """A text as one line: control characters and the like as escapes."""
+    """A text as one line, which has an end: control characters and the like as escapes."""
+    text = text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]} …"
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

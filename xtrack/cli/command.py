@@ -52,7 +52,7 @@ class Group(click.Group):
 def run(group: click.Group) -> int:
     """Do what is typed; gives the exit code. Raises XTrackError."""
     try:
-        group.main(standalone_mode=False)
+        group.main(prog_name="xtrack", standalone_mode=False)
     except SystemExit as end:
         return int(end.code or 0)
     except click.Abort:
