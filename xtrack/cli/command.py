@@ -2,11 +2,12 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
-from xtrack.errors import Refused, Temporary, UsageError
+from xtrack.errors import Misconfigured, Refused, Temporary, UsageError
 from xtrack.streams import abandon, tell
 
 # As Ctrl-C, which says no as well.
@@ -67,6 +68,8 @@ def run(group: click.Group) -> int:
         hint = f"{context.command_path if context else 'xtrack'} --help"
         raise UsageError(error.format_message(), hint) from None
     except OSError as error:
+        if _is_nowhere():
+            raise Misconfigured("the folder that you are in was deleted", "cd") from error
         if not _is_stuck():
             raise
         abandon(sys.stdout)
@@ -79,5 +82,14 @@ def _is_stuck() -> bool:
     try:
         sys.stdout.flush()
     except OSError:
+        return True
+    return False
+
+
+def _is_nowhere() -> bool:
+    """Whether there is no folder that a relative path starts from."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
         return True
     return False
