@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,13 +12,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Command, Outcome, flocked, write_lines
+from tests.conftest import Command, Outcome, flocked, line, write_lines
 
 IS_ROOT = os.getuid() == 0
 NOBODY = 65534
@@ -272,7 +272,7 @@ def test_without_home_the_user_s_entry_is_asked_and_who_has_none_is_told(outside
     if IS_ROOT:
         stranger = Command(outsider.folder)
         drop = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
-        outcome = stranger(*install, before=(*drop, *no_home))
+        outcome = stranger(*install, before=(*no_home, *drop))
         assert "HOME is not set" in outcome.complaint(78)
         assert "XTRACK_HOME" in outcome.err
 
@@ -382,7 +382,7 @@ def test_a_run_on_a_full_disk_fails_for_now_and_loses_nothing(disk: Disk, tmp_pa
     disk.good("install-job", "--source", str(posts), "--every", "hourly")
     disk.good("run-job", "1")
     codes, stages, count = [], set(), 1
-    for pages in (0, 1, 2, 5, 10, 14, 18, 22, 26, 30, 40, 60):
+    for pages in (0, 2, 5, 10, 16, 22, 26, 60):
         write_lines(posts, range(count, count + 30))
         count += 30
         before = disk.sql("SELECT max(id) FROM runs")
@@ -495,3 +495,290 @@ def test_on_a_disk_that_is_read_only_nothing_is_lost(disk: Disk) -> None:
         assert str(disk.xtrack.home) in outcome.complaint(78)
     subprocess.run([*remount, "remount,rw", disk.xtrack.home], check=True)
     disk.good("run-job", "1")
+
+
+# clocks, and the machine's zone
+
+
+@pytest.mark.parametrize("years", [1, -56], ids=["a year ahead", "1970"])
+def test_what_a_wrong_clock_has_written_stops_nothing(hourly: Command, years: int) -> None:
+    """All times in the ledger are what they would be had the clock been wrong from the installation until now."""
+    hourly.good("run-job", "1")
+    hourly.make_due(1)
+    assert by_timer(hourly).code == 0
+    shift_times(hourly.home, years)
+    for typed in (["list-jobs"], ["show-job", "1"], ["list-runs"], ["show-summary", "1"], ["show-job", "1", "--json"]):
+        hourly.good(*typed)
+    assert hourly("doctor").code in (0, 78)
+    assert by_timer(hourly).code == 0
+    hourly.good("run-job", "1")
+    # What is due by the clock that is right is done, once.
+    hourly.make_due(1)
+    assert by_timer(hourly).code == 0
+    done = hourly.good("list-runs", "--json").json
+    assert [run["state"] for run in done] == ["done"] * len(done)
+    assert by_timer(hourly).err == ""
+
+
+def shift_times(home: Path, years: int) -> None:
+    columns = {
+        "jobs": ("created_at", "schedule_since", "last_run"),
+        "runs": ("slot", "started_at", "finished_at", "next_try"),
+        "summaries": ("created_at",),
+        "feeds": ("read_at",),
+    }
+    with closing(sqlite3.connect(home / "xtrack.db")) as database, database:
+        for table, names in columns.items():
+            for name in names:
+                year = f"printf('%04d', substr({name}, 1, 4) + {years})"
+                database.execute(f"UPDATE {table} SET {name} = {year} || substr({name}, 5) WHERE {name} <> ''")
+
+
+@pytest.mark.skipif(not shutil.which("faketime"), reason="faketime is not installed")
+@pytest.mark.parametrize("wrong", ["1970-01-02 00:00:00", "+1y"])
+def test_a_clock_that_is_wrong_and_then_right_loses_nothing(xtrack: Command, tmp_path: Path, wrong: str) -> None:
+    posts = write_lines(tmp_path / "posts.jsonl", range(3))
+    fake = ("faketime", "-f" if wrong[0] == "+" else "", wrong)
+    before = tuple(word for word in fake if word)
+    assert xtrack("install-job", "--source", str(posts), "--every", "hourly", before=before).code == 0
+    for typed in (["run-job", "1"], ["list-jobs"], ["run-due"]):
+        assert no_traceback(xtrack(*typed, before=before)).code == 0
+    write_lines(posts, range(3, 6))
+    xtrack.good("run-due")
+    xtrack.make_due(1)
+    assert by_timer(xtrack).code == 0
+    assert sum(summary["posts"] for summary in xtrack.good("list-summaries", "--json").json) == 6
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root mounts")
+@pytest.mark.parametrize(("content", "code"), [(b"no zone", 78), (b"", 78), (b"TZif2" + b"\xff" * 60, 78)])
+def test_a_broken_zone_of_the_machine_is_told(hourly: Command, tmp_path: Path, content: bytes, code: int) -> None:
+    broken = tmp_path / "localtime"
+    broken.write_bytes(content)
+    mounted = in_namespace(f"mount --bind {broken} /etc/localtime")
+    outcome = hourly("list-jobs", before=mounted)
+    assert "/etc/localtime cannot be read" in outcome.complaint(code)
+    assert "timedatectl" in outcome.err
+    assert hourly("run-job", "1", before=mounted, XTRACK_TRIGGER="timer").code == code
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root mounts")
+def test_a_machine_without_a_zone_is_in_utc(hourly: Command) -> None:
+    empty_etc = in_namespace("cp /etc/passwd /run/passwd && mount -t tmpfs tmpfs /etc && mv /run/passwd /etc")
+    assert " UTC" in hourly.good("list-jobs", before=empty_etc).out
+    hourly.good("run-job", "1", before=empty_etc)
+
+
+def in_namespace(mounting: str) -> tuple[str, ...]:
+    """Words that start a command where other things are mounted."""
+    return ("unshare", "--mount", "sh", "-c", f'{mounting} && exec "$@"', "sh")
+
+
+# bugs of ours
+
+
+def broken(xtrack: Command, module: str = "sqlite3") -> None:
+    """A module of Python's own that is not what we know it as: whatever needs it fails as nobody foresaw."""
+    folder = xtrack.folder / "modules"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{module}.py").write_text("raise ValueError('not here\\nand that\\x1b[m is all')\n")
+    xtrack.environ["PYTHONPATH"] = str(folder)
+
+
+def report(outcome: Outcome) -> Path:
+    """The file that a bug's report is said to be in."""
+    outcome.complaint(70)
+    told = re.search(r"^  where it happened is written to (\S+)$", outcome.err, re.MULTILINE)
+    assert told, outcome
+    assert "please report it" in outcome.err.splitlines()[-1]
+    return Path(told[1])
+
+
+@pytest.mark.parametrize("trigger", ["", "timer"])
+def test_a_bug_is_told_in_a_line_with_where_its_traceback_is(hourly: Command, trigger: str) -> None:
+    broken(hourly)
+    outcome = hourly("run-job", "1", XTRACK_TRIGGER=trigger, MY_TOKEN="pass0word", TMPDIR=str(hourly.folder))
+    path = report(outcome)
+    assert outcome.complaint(70) == r"xtrack: a bug: ValueError: not here\nand that\x1b[m is all"
+    assert path.parent == hourly.home / "bugs"
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    written = path.read_text()
+    assert re.match(r"xtrack \d+\.\d+\.\d+, Python 3\.\d+.*\nxtrack run-job\n\nTraceback", written)
+    assert 'modules/sqlite3.py", line 1' in written
+    assert "\x1b" not in written
+
+
+def test_a_bug_in_a_run_is_in_the_ledger_too(hourly: Command) -> None:
+    with closing(sqlite3.connect(hourly.home / "xtrack.db")) as database, database:
+        database.execute("DROP TABLE summary_posts")
+    hourly.make_due(1)
+    outcome = by_timer(hourly)
+    assert outcome.code == 70
+    assert re.search(r"^run 1: failed: a bug: OperationalError", outcome.err, re.MULTILINE)
+    assert "Traceback" not in outcome.err
+    assert rows(hourly.home, "SELECT state, exit_code, closed FROM runs") == [("failed", 70, 1)]
+    assert "no such table: summary_posts" in next((hourly.home / "bugs").iterdir()).read_text()
+
+
+def test_nothing_secret_is_in_a_report(hourly: Command) -> None:
+    broken(hourly)
+    secrets = {"XTRACK_TOKEN": "pass1word", "SMTP_PASSWORD": "pass2word"}
+    install = ("install-job", "--source", "/srv/pass3word", "--topic", "pass4word", "--every", "hourly")
+    written = report(hourly(*install, **secrets)).read_text()
+    assert not re.search(r"pass\dword", written)
+    assert "install-job" in written
+
+
+def test_twenty_reports_are_kept(hourly: Command) -> None:
+    broken(hourly)
+    bugs = hourly.home / "bugs"
+    bugs.mkdir(mode=0o700)
+    for number in range(25):
+        (bugs / f"bug-{number}.txt").touch()
+        os.utime(bugs / f"bug-{number}.txt", (number, number))
+    (bugs / "notes.txt").touch()
+    path = report(hourly("list-jobs"))
+    kept = {f"bug-{number}.txt" for number in range(6, 25)} | {"notes.txt", path.name}
+    assert {file.name for file in bugs.iterdir()} == kept
+
+
+def test_a_bug_before_there_are_data_is_written_among_what_is_temporary(xtrack: Command) -> None:
+    broken(xtrack)
+    elsewhere = xtrack.folder / "temporary"
+    elsewhere.mkdir()
+    assert report(xtrack("list-jobs", TMPDIR=str(elsewhere))).parent == elsewhere
+    assert not xtrack.home.exists()
+
+
+def test_a_bug_where_the_folder_is_taken_is_written_among_what_is_temporary(hourly: Command) -> None:
+    broken(hourly)
+    (hourly.home / "bugs").touch()
+    elsewhere = hourly.folder / "temporary"
+    elsewhere.mkdir()
+    path = report(hourly("list-jobs", TMPDIR=str(elsewhere)))
+    assert (path.parent, path.stat().st_mode & 0o777) == (elsewhere, 0o600)
+
+
+@pytest.mark.parametrize("module", ["traceback", "platform", "tempfile"])
+def test_a_bug_in_what_reports_it_is_a_line_all_the_same(hourly: Command, module: str) -> None:
+    broken(hourly)
+    broken(hourly, module)
+    outcome = hourly("list-jobs")
+    assert "a bug: ValueError" in outcome.complaint(70)
+    assert outcome.err.splitlines()[1] == "  XTRACK_DEBUG=1 shows where it happened"
+
+
+def test_a_bug_where_nothing_can_be_written_is_a_line_and_leaves_nothing_half_written(hourly: Command) -> None:
+    """No file may grow, here or among what is temporary."""
+    broken(hourly)
+    outcome = hourly("list-jobs", before=("sh", "-c", 'ulimit -f 0 && exec "$@"', "sh"))
+    outcome.complaint(70)
+    assert "XTRACK_DEBUG=1" in outcome.err
+    assert list((hourly.home / "bugs").iterdir()) == []
+
+
+# what is read and written: stdin, stdout, stderr
+
+
+def redirected(how: str) -> tuple[str, ...]:
+    return ("sh", "-c", f'exec "$@" {how}', "sh")
+
+
+PRINTING = [["list-jobs"], ["list-jobs", "--json"], ["--help"], ["show-summary", "1"], ["export", "posts"], ["doctor"]]
+
+
+def test_output_that_cannot_be_written_is_told(hourly: Command) -> None:
+    hourly.good("run-job", "1")
+    for typed in PRINTING:
+        outcome = hourly(*typed, before=redirected(">/dev/full"))
+        assert outcome.complaint(75) == "xtrack: the output cannot be written: No space left on device"
+
+
+def test_output_that_nobody_wants_is_no_failure(hourly: Command) -> None:
+    for how in (">&-", "<&- >&- 2>&-"):
+        for typed in (["list-jobs"], ["run-job", "1"], ["export", "posts"]):
+            assert hourly(*typed, before=redirected(how)).code == 0
+    assert hourly("show-job", "7", before=redirected("2>&-")).code == 66
+    assert rows(hourly.home, "PRAGMA integrity_check") == [("ok",)]
+    assert [run["state"] for run in hourly.good("list-runs", "--json").json] == ["done", "done"]
+
+
+@pytest.mark.parametrize("how", ["2>/dev/full", "2>&-", "2>&1 >/dev/null | true"])
+def test_a_log_that_cannot_be_written_stops_no_run(hourly: Command, how: str) -> None:
+    hourly.make_due(1)
+    assert by_timer(hourly, before=redirected(how)).code == 0
+    assert hourly("run-job", "7", before=redirected(how)).code in (0 if "|" in how else 66,)
+    assert [run["state"] for run in hourly.good("list-runs", "--json").json] == ["done"]
+
+
+@pytest.mark.parametrize("how", ["<&-", "</dev/null"])
+def test_a_question_that_nobody_answers_is_a_no(hourly: Command, how: str) -> None:
+    for typed in (["delete-job", "1"], ["purge", "--older-than", "1d"], ["uninstall"], ["restore", "copy.db"]):
+        outcome = hourly(*typed, before=redirected(how))
+        assert outcome.complaint(130) == "xtrack: nothing was done, for want of a yes"
+        assert outcome.err.splitlines()[1:] == ["  --yes does it without asking"]
+    assert len(hourly.good("list-jobs", "--json").json) == 1
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"LC_ALL": "C", "LANG": "C"},
+        {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1:strict"},
+        {"PYTHONIOENCODING": "utf-16"},
+        {"COLUMNS": "1"},
+        {"COLUMNS": "0"},
+        {"COLUMNS": "wide"},
+        {"TERM": "nonsense", "NO_COLOR": "1"},
+    ],
+    ids=str,
+)
+def test_whatever_the_terminal_is_like_all_is_shown(speaking: Command, environ: dict[str, str]) -> None:
+    for typed in (["show-summary", "1"], ["list-jobs"], ["show-job", "1", "--json"]):
+        outcome = no_traceback(Outcome(*shown(speaking, *typed, **environ)))
+        assert outcome.code == 0
+        assert outcome.out
+    missing = Outcome(*shown(speaking, "install-job", "--source", "./潮汐.jsonl", "--every", "daily", **environ))
+    assert missing.code in (65, 66), missing
+    assert len(missing.err.splitlines()) == 2, missing
+
+
+@pytest.fixture
+def speaking(xtrack: Command, tmp_path: Path) -> Command:
+    """A job with a topic and a digest that not every encoding has."""
+    source = tmp_path / "posts.jsonl"
+    source.write_text(line(1, text="潮汐 – Höchststand um 12 Uhr 🚢, die Fähre fährt später.") + line(2))
+    xtrack.installed("--source", str(source), "--topic", "潮汐", "--topic", "ferry")
+    xtrack.good("run-job", "1")
+    return xtrack
+
+
+def shown(xtrack: Command, *typed: str, **environ: str) -> tuple[int, str, str]:
+    """What a command prints, whatever the encoding is."""
+    encoding = environ.get("PYTHONIOENCODING", "utf-8").partition(":")[0]
+    done = subprocess.run(
+        [sys.executable, "-m", "xtrack", *typed],
+        cwd=xtrack.folder,
+        env={**xtrack.environ, **environ},
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode(encoding, "replace"), done.stderr.decode(encoding, "replace")
+
+
+def test_a_run_outlives_its_terminal_under_nohup(hourly: Command) -> None:
+    """A caller that has us ignore a signal is obeyed."""
+    hourly.configure("parallel_runs = 1\n")
+    with flocked(hourly.home / "locks" / "place-1"):
+        command = [*redirected(""), "nohup", sys.executable, "-m", "xtrack", "run-job", "1"]
+        run = subprocess.Popen(command, env=hourly.environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert run.stderr
+        while not (said := run.stderr.readline()).startswith("run 1"):
+            assert said
+        run.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert run.poll() is None
+    run.communicate(timeout=60)
+    assert run.returncode == 0

@@ -9,6 +9,7 @@ from xtrack import __version__
 from xtrack.config import locate
 from xtrack.errors import XTrackError
 from xtrack.privileges import become_service_user
+from xtrack.streams import printable
 
 _KEPT = 20
 
@@ -24,6 +25,7 @@ def write(error: Exception, command: str) -> Path | None:
 
     text = f"xtrack {__version__}, Python {platform.python_version()}, {platform.platform()}\nxtrack {command}\n\n"
     text += "".join(traceback.format_exception(error))
+    text = "\n".join(map(printable, text.split("\n")))
     for folder in _folders():
         with suppress(OSError):
             fd, name = tempfile.mkstemp(prefix="bug-", suffix=".txt", dir=folder)
