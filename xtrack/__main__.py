@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # What the units say of who starts them; a person says nothing.
 _STARTS: "dict[str, Start]" = {"timer": "timer", "play": "play"}
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 _BUG = 70
 
 
@@ -24,12 +24,15 @@ def main() -> None:
     """The xtrack command."""
     try:
         open_all()
+        sys.unraisablehook = _lost
         _on_signals(_stop)
         code = _outcome()
-        _on_signals(signal.SIG_DFL)
+        _on_signals(_end)
     except Stopped as stop:
         tell("xtrack: stopped")
         code = stop.exit_code
+    # At its own end Python would have a late one kill us, all being done.
+    _on_signals(signal.SIG_IGN)
     sys.exit(code)
 
 
@@ -41,9 +44,27 @@ def _on_signals(action: "signal._HANDLER") -> None:
 
 
 def _stop(number: int, _: "FrameType | None") -> None:
-    """The first ends us in order; one that comes while we are ending does so at once."""
-    _on_signals(signal.SIG_DFL)
+    _on_signals(_end)
     raise Stopped(number)
+
+
+def _end(number: int, _: "FrameType | None") -> None:
+    """We are ending already. timeout(1) sends each signal twice."""
+
+
+def _lost(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Where nobody could catch it, in the callback of a weak reference say, Python drops a stop: have it come again."""
+    stop = unraisable.exc_value
+    if not isinstance(stop, Stopped):
+        sys.__unraisablehook__(unraisable)
+        return
+
+    def again(*_: object) -> None:
+        _on_signals(_end)
+        raise stop
+
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
 
 
 def _outcome() -> int:
