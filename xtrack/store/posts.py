@@ -12,8 +12,12 @@ from xtrack.store.database import Database, source_changed
 
 FIRST_DIGEST_POSTS = 500
 
-_POST = """INSERT INTO posts (id, author, author_name, created_at, kind, text, url, lang, original, words) VALUES
-    (:id, :author, :author_name, :created_at, :kind, :text, :url, :lang, :original, :words)
+# One statement for all posts of a page: before each one FTS5 writes what the last has added, as a tree of its own.
+_POST = """INSERT INTO posts (id, author, author_name, created_at, kind, text, url, lang, original, words)
+    SELECT json_extract(value, '$.id'), json_extract(value, '$.author'), json_extract(value, '$.author_name'),
+    json_extract(value, '$.created_at'), json_extract(value, '$.kind'), json_extract(value, '$.text'),
+    json_extract(value, '$.url'), json_extract(value, '$.lang'), json_extract(value, '$.original'),
+    json_extract(value, '$.words') FROM json_each(?) WHERE true
     ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, text = excluded.text, original = excluded.original,
     words = excluded.words
     WHERE posts.purged_at IS NULL AND (excluded.original IS NOT NULL OR posts.original IS NULL)
@@ -59,7 +63,7 @@ class Posts(Database):
             if not db.execute("SELECT 1 FROM feeds WHERE id = ?", [feed_id]).fetchone():
                 raise source_changed()
             posts = _without_forgotten(db, page.posts)
-            db.executemany(_POST, map(rows.post_values, posts))
+            db.execute(_POST, [json.dumps([*map(rows.post_values, posts)], ensure_ascii=False)])
             added = db.executemany(
                 "INSERT INTO arrivals (feed_id, post_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
                 [(feed_id, post.id) for post in posts],
