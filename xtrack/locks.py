@@ -65,6 +65,17 @@ def held(path: Path) -> Iterator[bool]:
 
 
 @contextmanager
+def queued_for(path: Path) -> Iterator[None]:
+    """Hold a lock that everybody holds for a moment only, in the order in which they came."""
+    fd = _open(path)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
 def waited_for(paths: list[Path], waiting: Waiting) -> Iterator[None]:
     """Hold the first of these locks that is free; `waiting` is told the seconds of each pause meanwhile."""
     pause = _FIRST_PAUSE

@@ -1,6 +1,7 @@
 """The SQLite file: opened, brought up to date, written in short transactions; what SQLite says, as our errors."""
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from xtrack.models import Run
 from xtrack.store import copies
 
 SCHEMA_VERSION = 3
-BUSY_SECONDS = 30
+BUSY_SECONDS, _LAST_SECONDS = 30.0, 1.0
 
 
 @contextmanager
@@ -65,6 +66,7 @@ class Database:
         Raises Misconfigured when it is newer than we are.
         """
         self.path, self._shown = path, shown or path
+        self._turn = path.parent / "locks" / "write"
         with self._explained():
             self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
             try:
@@ -131,7 +133,12 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction."""
-        with self._explained(), self._db as db:
+        # SQLite has those that wait look again now and then, the longer they wait the less often: of many some never
+        # get it. flock(2) has them queue; whoever else holds the file keeps all of them waiting for the same time.
+        begun = time.monotonic()
+        with self._explained(), locks.queued_for(self._turn), self._db as db:
+            left = max(_LAST_SECONDS, BUSY_SECONDS - (time.monotonic() - begun))
+            db.execute(f"PRAGMA busy_timeout = {1000 * left:.0f}")
             db.execute("BEGIN IMMEDIATE")
             yield db
 
