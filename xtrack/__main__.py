@@ -1,5 +1,6 @@
 """Where the command starts, and the one place where errors are printed: a line, a hint, the exit code."""
 
+import gc
 import os
 import signal
 import sys
@@ -81,6 +82,8 @@ def _outcome() -> int:
             raise
         _say_bug(error)
         return _BUG
+    finally:
+        gc.freeze()  # or Python would look through all objects once more for what it could free, at its very end
 
 
 def _do() -> int:

@@ -6,15 +6,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from xtrack.config import Home, locate, machine_zone
 from xtrack.errors import Misconfigured, NotFound
 from xtrack.ledger import horizon
 from xtrack.models import Job
 from xtrack.privileges import become_service_user
-from xtrack.scheduler import Backend, backend
 from xtrack.store import Store
 from xtrack.streams import printable, tell
+
+if TYPE_CHECKING:
+    from xtrack.scheduler import Backend
 
 
 def utc_now() -> datetime:
@@ -67,7 +70,9 @@ class Context:
         return False
 
     @cached_property
-    def backend(self) -> Backend:
+    def backend(self) -> "Backend":
+        from xtrack.scheduler import backend
+
         return backend(self.home)
 
     def job(self, job_id: int) -> Job:

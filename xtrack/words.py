@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 from xtrack.errors import BadData
 
@@ -13,11 +14,14 @@ _SPACELESS = (
 _POINTS = "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc"
 # Letters of Greek and Cyrillic with an accent; FTS5 takes one off Latin letters only.
 _ACCENTED = "\u0386-\u0390\u03aa-\u03b0\u03ca-\u03ce\u0400-\u040f\u0419\u0439\u0450-\u045f\u1f00-\u1fff"
-_UNSPACED = re.compile(f"[{_SPACELESS}]")
-_MARKS = re.compile(f"[\u0300-\u036f{_POINTS}]")
-_UNFOUND = re.compile(f"[{_SPACELESS}{_POINTS}{_ACCENTED}]")
 # What ends a query, and half characters, of which arguments that are no UTF-8 are made.
 _NOT_SQL = re.compile("[\0\ud800-\udfff]")
+
+
+@cache
+def _any_of(characters: str) -> re.Pattern[str]:
+    """Compiled when first needed, which takes some milliseconds: most runs have no use for it."""
+    return re.compile(f"[{characters}]")
 
 
 def spaced(text: str) -> str:
@@ -29,12 +33,15 @@ def spaced(text: str) -> str:
         return text
     from unicodedata import normalize
 
-    return _UNSPACED.sub(r" \g<0> ", normalize("NFC", _MARKS.sub("", normalize("NFD", text))))
+    bare = _any_of(f"\u0300-\u036f{_POINTS}").sub("", normalize("NFD", text))
+    return _any_of(_SPACELESS).sub(r" \g<0> ", normalize("NFC", bare))
 
 
 def unfound(text: str) -> str:
     """What has to be indexed beside a text itself: nothing, unless FTS5 does not find all its words by it."""
-    return spaced(text) if _UNFOUND.search(text) else ""
+    if text.isascii() or not _any_of(_SPACELESS + _POINTS + _ACCENTED).search(text):
+        return ""
+    return spaced(text)
 
 
 def query(words: Iterable[str]) -> str:

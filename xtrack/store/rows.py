@@ -95,10 +95,9 @@ def feed(row: Row) -> Feed:
 
 
 def post_values(post: Post) -> dict[str, Any]:
-    values = asdict(post)
-    original = json.dumps(values["original"], ensure_ascii=False) if post.original else None
+    original = json.dumps(vars(post.original), ensure_ascii=False) if post.original else None
     words = words_of_post(post.text, original)
-    return {**values, "created_at": stamp(post.created_at), "original": original, "words": words}
+    return {**vars(post), "created_at": stamp(post.created_at), "original": original, "words": words}
 
 
 def words_of_post(text: str, original: str | None) -> str:
