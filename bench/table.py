@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-BEGIN, END = "<!-- the table that make bench printed -->", "<!-- end of the table -->"
-
 
 @dataclass(frozen=True)
 class Row:
@@ -17,31 +15,76 @@ class Row:
     stretch: float | None = None
 
 
-ROWS = {
-    "pass": Row("`python -c pass`, the measure of the next three", "ms"),
-    "drift": Row("how far its medians of the rounds lie apart", "%"),
-    "help": Row("`xtrack --help`", "×", 5.5),
-    "done": Row("`xtrack run-job 1` by its timer, the slot done", "×", 6),
-    "list": Row("`xtrack list-jobs`, 1000 jobs", "×", 6, 3),
-    "one_at_0": Row("one more job, where 1 is", "s"),
-    "one_at_1000": Row("one more job, where 1000 are", "s"),
-    "one_ratio": Row("… as a multiple of the one before", "×", 1.5),
-    "install": Row("1000 jobs installed, `install-job --from`", "s"),
-    "pause": Row("1000 jobs paused, `pause-job --all`", "s"),
-    "resume": Row("1000 jobs resumed, `resume-job --all`", "s"),
-    "delete": Row("1000 jobs deleted, `delete-job --all --yes`", "s"),
-    "rest": Row("memory of 1000 jobs at rest: what systemd grew by", "MB"),
-    "rest_processes": Row("processes of ours at rest", "", 0),
-    "run_cpu": Row("CPU time of one run, alone, in its unit", "s"),
-    "herd": Row("1000 jobs due at once, `run-due`, until all are done", "s"),
-    "herd_lost": Row("… runs lost or failed", "", 0),
-    "herd_ratio": Row("… as a multiple of 1000 × the CPU time of one run / cores", "×", 1.3),
-    "herd_processes": Row("… most processes of ours at once", ""),
-    "herd_memory": Row("… most memory of theirs at once", "MB", 800),
-    "herd_one_place": Row("… the same with `parallel_runs = 1`", "s"),
-    "herd_one_place_memory": Row("… most memory with `parallel_runs = 1`", "MB"),
-    "herd_no_places": Row("… the same with `parallel_runs = 1000`", "s"),
-    "herd_no_places_memory": Row("… most memory with `parallel_runs = 1000`", "MB"),
+# The parts of the bench, each measured and written by itself.
+PARTS: Mapping[str, Mapping[str, Row]] = {
+    "commands": {
+        "pass": Row("`python -c pass`, the measure of the next three", "ms"),
+        "drift": Row("how far its medians of the rounds lie apart", "%"),
+        "help": Row("`xtrack --help`", "×", 5.5),
+        "done": Row("`xtrack run-job 1` by its timer, the slot done", "×", 6),
+        "list": Row("`xtrack list-jobs`, 1000 jobs", "×", 6, 3),
+    },
+    "data": {
+        "data_pass": Row("`python -c pass`, the measure of the multiples below", "ms"),
+        "data_drift": Row("how far its medians lie apart", "%"),
+        "quiet": Row("`xtrack run-job 1` by its timer, nothing new in its file", "×", 6),
+        "quiet_memory": Row("… its memory", "MB"),
+        "new_100": Row("the same, 100 new posts, an extractive digest", "×", 6),
+        "new_100_worst": Row("… the slowest of 30", "×"),
+        "new_100_memory": Row("… its memory with 100 new posts", "MB"),
+        "new_10000": Row("the same, 10 000 new posts", "s"),
+        "new_10000_memory": Row("… its memory with 10 000 new posts", "MB"),
+        "import": Row("the first run on 100 000 posts (JSONL)", "s"),
+        "import_rate": Row("… posts a second, with full-text search of all and a digest of 500", "posts/s"),
+        "import_memory": Row("… memory of the first run", "MB"),
+        "plain_rate": Row("the same lines, `sqlite-utils insert --nl --pk id`: no more than a table", "posts/s"),
+        "plain_memory": Row("… memory of it", "MB"),
+        "fts_rate": Row("the same, with full-text search of two columns kept by triggers", "posts/s"),
+        "fts_memory": Row("… memory of it with full-text search", "MB"),
+        "search_common": Row("`xtrack search` in 100 000 summaries, a word that most have", "s"),
+        "search_rare": Row("… a word that one has", "s"),
+        "search_never": Row("… two words, of which each has one", "s"),
+        "search_memory": Row("… memory, the most of the three", "MB"),
+    },
+    "growth": {
+        "growth_build": Row("5 million posts and 50 000 summaries put into a database by SQL", "s"),
+        "growth_size": Row("… its size", "MB"),
+        "growth_none": Row("`xtrack run-job 1`, 100 new posts, in an empty database", "ms"),
+        "growth_run": Row("… in that of 5 million, as a multiple of it", "×", 1.3),
+        "growth_worst": Row("… the slowest of 30, as a multiple of the slowest of 30", "×"),
+        "growth_cold": Row("… with nothing of the files in memory, as a multiple of the same", "×"),
+        "growth_memory": Row("… memory, as a multiple", "×", 1.3),
+        "growth_list": Row("`xtrack list-jobs`, as a multiple", "×", 1.3),
+        "growth_common": Row("`xtrack search --limit 5`, a word that all posts have, as a multiple", "×", 1.3),
+        "growth_rare": Row("`xtrack search`, a word that one post has, as a multiple", "×", 1.3),
+    },
+    "writers": {
+        "writers": Row("200 processes that each write what a run writes, let go at once, until all are done", "s"),
+        "writers_failed": Row("… processes that failed", "", 0),
+        "writers_runs": Row("200 `xtrack run-job` at once, none waits for a place, until all are done", "s"),
+        "writers_runs_failed": Row("… runs that failed", "", 0),
+    },
+    "thousand": {
+        "one_at_0": Row("one more job, where 1 is", "s"),
+        "one_at_1000": Row("one more job, where 1000 are", "s"),
+        "one_ratio": Row("… as a multiple of the one before", "×", 1.5),
+        "install": Row("1000 jobs installed, `install-job --from`", "s"),
+        "pause": Row("1000 jobs paused, `pause-job --all`", "s"),
+        "resume": Row("1000 jobs resumed, `resume-job --all`", "s"),
+        "delete": Row("1000 jobs deleted, `delete-job --all --yes`", "s"),
+        "rest": Row("memory of 1000 jobs at rest: what systemd grew by", "MB"),
+        "rest_processes": Row("processes of ours at rest", "", 0),
+        "run_cpu": Row("CPU time of one run, alone, in its unit", "s"),
+        "herd": Row("1000 jobs due at once, `run-due`, until all are done", "s"),
+        "herd_lost": Row("… runs lost or failed", "", 0),
+        "herd_ratio": Row("… as a multiple of 1000 × the CPU time of one run / cores", "×", 1.3),
+        "herd_processes": Row("… most processes of ours at once", ""),
+        "herd_memory": Row("… most memory of theirs at once", "MB", 800),
+        "herd_one_place": Row("… the same with `parallel_runs = 1`", "s"),
+        "herd_one_place_memory": Row("… most memory with `parallel_runs = 1`", "MB"),
+        "herd_no_places": Row("… the same with `parallel_runs = 1000`", "s"),
+        "herd_no_places_memory": Row("… most memory with `parallel_runs = 1000`", "MB"),
+    },
 }
 
 
@@ -56,10 +99,10 @@ def number(value: float, unit: str) -> str:
     return f"{value:.{decimals}f}" + (unit if unit in ("", "×") else f" {unit}")
 
 
-def markdown(title: str, values: Mapping[str, float], absent: str) -> str:
-    """The table; `absent` is said where there is no value."""
+def markdown(part: str, title: str, values: Mapping[str, float], absent: str) -> str:
+    """The table of a part; `absent` is said where there is no value."""
     lines = [title, "", "| | measured | target | met |", "|---|---|---|---|"]
-    for key, row in ROWS.items():
+    for key, row in PARTS[part].items():
         value = number(values[key], row.unit) if key in values else absent
         lines.append(f"| {row.name} | {value} | {_target(row)} | {_met(row, values.get(key))} |")
     return "\n".join(lines)
@@ -79,16 +122,23 @@ def _met(row: Row, value: float | None) -> str:
     return "**no**" if value > row.limit else "yes, the better one" if better else "yes"
 
 
-def names(text: str) -> list[str]:
-    """The first column of the table in a text."""
-    table = text.partition(BEGIN)[2].partition(END)[0]
+def names(text: str, part: str) -> list[str]:
+    """The first column of a part's table in a text."""
+    _, table, _ = split(text, part)
     return [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")][1:]
 
 
-def replaced(text: str, table: str) -> str:
-    """A text with another table between the two marks. Raises ValueError where they are not."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"no {BEGIN} … {END}")
-    return f"{before}{begin}\n{table}\n{end}{after}"
+def replaced(text: str, part: str, table: str) -> str:
+    """A text with another table between the two marks of a part. Raises ValueError where they are not."""
+    before, _, after = split(text, part)
+    return f"{before}\n{table}\n{after}"
+
+
+def split(text: str, part: str) -> tuple[str, str, str]:
+    """A text up to the first mark of a part and with it, what is between the two, and the rest."""
+    begin, end = f"<!-- {part}: what make bench printed -->", f"<!-- {part}: the end -->"
+    before, begun, rest = text.partition(begin)
+    table, ended, after = rest.partition(end)
+    if not (begun and ended):
+        raise ValueError(f"no {begin} … {end}")
+    return before + begun, table, ended + after
