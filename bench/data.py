@@ -19,7 +19,7 @@ def measure(bin_: Path, scratch: Path, say: Callable[[str], None]) -> dict[str, 
     say("runs with few new posts and with many …")
     values = _runs(Home(bin_, scratch / "runs"))
     say(f"{IMPORTED} posts, here and in sqlite-utils …")
-    values |= _import(Home(bin_, scratch / "import"))
+    values |= _import(Home(bin_, scratch / "import"), Home(bin_, scratch / "archive"))
     say(f"search in {SUMMARIES} summaries …")
     return values | _search(Home(bin_, scratch / "search"))
 
@@ -53,8 +53,10 @@ def _runs(home: Home) -> dict[str, float]:
     }
 
 
-def _import(home: Home) -> dict[str, float]:
-    """A first run, and what sqlite-utils makes of the same file: rows of it, without and with full-text search."""
+def _import(home: Home, archived: Home) -> dict[str, float]:
+    """First runs on the same posts as an archive and as lines, and what sqlite-utils makes of these: rows."""
+    archived.install("--source", str(archived.archive(range(IMPORTED))))
+    archive = archived.run()
     home.add(range(IMPORTED))
     home.install()
     ours = home.run()
@@ -68,7 +70,9 @@ def _import(home: Home) -> dict[str, float]:
     home.spent("sqlite-utils", "enable-fts", indexed, "posts", "text", "author", "--create-triggers")
     searched = home.spent("sqlite-utils", "insert", indexed, *insert)
     return {
-        "import": ours.seconds,
+        "archive": archive.seconds,
+        "archive_rate": IMPORTED / archive.seconds,
+        "archive_memory": archive.megabytes,
         "import_rate": IMPORTED / ours.seconds,
         "import_memory": ours.megabytes,
         "plain_rate": IMPORTED / bare.seconds,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from bench.corpora import LANGUAGES, corpus
 from xtrack.store.rows import stamp
@@ -81,6 +82,16 @@ class Home:
         with self.posts.open("a") as file:
             file.writelines(lines(numbers))
 
+    def archive(self, numbers: Iterable[int]) -> Path:
+        """Make an X archive of posts by one author; gives its folder."""
+        folder = self.folder / "archive"
+        (folder / "data").mkdir(parents=True)
+        account = [{"account": {"username": "author", "accountDisplayName": "Author"}}]
+        for name, items in (("account", account), ("tweets", [*map(_archived, numbers)])):
+            script = f"window.YTD.{name}.part0 = {json.dumps(items, indent=2, ensure_ascii=False)}"
+            (folder / f"data/{name}.js").write_text(script)
+        return folder
+
     @contextmanager
     def sql(self) -> Iterator[sqlite3.Connection]:
         """The database, in one transaction."""
@@ -114,3 +125,17 @@ def lines(numbers: Iterable[int]) -> Iterator[str]:
             "author": {"id": str(number % 50), "username": name, "name": name.title()},
         }
         yield json.dumps(post, ensure_ascii=False) + "\n"
+
+
+def _archived(number: int) -> dict[str, dict[str, Any]]:
+    """A post as it is in an archive."""
+    tweet = {
+        "edit_info": {"initial": {"editTweetIds": [str(FIRST_ID + number)], "editsRemaining": "5"}},
+        "entities": {"hashtags": [], "symbols": [], "user_mentions": [], "urls": []},
+        "id_str": str(FIRST_ID + number),
+        "id": str(FIRST_ID + number),
+        "created_at": (START + timedelta(seconds=number)).strftime("%a %b %d %H:%M:%S +0000 %Y"),
+        "full_text": text(number),
+        "lang": "en",
+    }
+    return {"tweet": tweet}

@@ -90,6 +90,7 @@ def _do() -> int:
     """A unit's run, for which click would be the heaviest part, or what is typed; gives the exit code."""
     start = _STARTS.get(os.environ.get("XTRACK_TRIGGER", ""))
     if start and len(sys.argv) == 3 and sys.argv[1] == "run-job" and sys.argv[2].isdecimal():
+        gc.disable()  # a run leaves next to nothing for it, and looking takes a fortieth of the time
         from xtrack.context import here
         from xtrack.run import run_job
 

@@ -8,7 +8,6 @@ Kinds are asked in the alphabetical order of their names.
 """
 
 import importlib
-import pkgutil
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Protocol, cast
@@ -52,6 +51,8 @@ def resolve(argument: str) -> tuple[str, str]:
     """
     if not argument.isprintable():
         raise BadData(f"a source's name holds characters that cannot be printed: {argument!r}", "rename it")
+    import pkgutil
+
     for module in pkgutil.iter_modules(__path__):
         if not module.name.startswith("_"):
             spec = _kind(module.name).claim(argument)

@@ -1,6 +1,5 @@
 """Characters of texts from elsewhere: what stands for others, and what must not get any further."""
 
-import html
 import re
 import sys
 
@@ -15,8 +14,12 @@ def printable(text: str) -> str:
 
 
 def unescaped(text: str) -> str:
-    """The characters that `&eacute;` and `&#233;` stand for."""
-    return html.unescape(mended(text)) if "&" in text else text
+    """The characters that `&eacute;` and `&#233;` stand for; few texts have any, and their table takes long to load."""
+    if "&" not in text:
+        return text
+    from html import unescape
+
+    return unescape(mended(text))
 
 
 def mended(text: str) -> str:
