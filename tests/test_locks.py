@@ -115,6 +115,25 @@ def test_a_free_lock_is_not_waited_for(lock: Path) -> None:
     assert told == []
 
 
+def test_a_queue_is_served_in_the_order_of_those_who_came(lock: Path) -> None:
+    served = list[int]()
+
+    def wait(number: int) -> None:
+        with locks.queued_for(lock):
+            served.append(number)
+            time.sleep(0.01)
+
+    with holder(lock):
+        threads = [threading.Thread(target=wait, args=[number]) for number in range(6)]
+        for thread in threads:
+            thread.start()
+            time.sleep(0.05)
+        assert not served
+    for thread in threads:
+        thread.join(10)
+    assert served == [0, 1, 2, 3, 4, 5]
+
+
 def test_the_first_free_place_is_taken(tmp_path: Path) -> None:
     places = locks.places(tmp_path / "locks", 3)
     with flocked(places[0]), locks.waited_for(places, lambda _: None):

@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -529,6 +530,27 @@ def test_a_file_that_another_process_locks_is_temporary(store: Store, path: Path
         other.close()
     assert error.value.exit_code == 75
     added(store)
+
+
+def test_those_who_queue_wait_for_a_lock_no_longer_than_one_would(store: Store, path: Path) -> None:
+    """29 of their 30 seconds they were in the queue: one is left, and the next time all."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    begun = time.monotonic()
+    try:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            store._begin(29.5)
+    finally:
+        other.close()
+    assert 0.9 < time.monotonic() - begun < 15
+    assert store.all("PRAGMA busy_timeout")[0][0] == 30_000
+
+
+def test_a_page_is_one_part_of_the_search_index(store: Store) -> None:
+    """With a statement for each post it would be as many, which FTS5 has to merge, again and again."""
+    fetched(store, added(store), [post(number) for number in range(50)])
+    parts = store.all("SELECT count(DISTINCT segid) FROM posts_fts_idx")
+    assert parts[0][0] == 1
 
 
 def test_readers_do_not_wait_for_a_writer(store: Store, path: Path) -> None:

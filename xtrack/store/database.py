@@ -13,7 +13,7 @@ from xtrack.models import Run
 from xtrack.store import copies
 
 SCHEMA_VERSION = 3
-BUSY_SECONDS, _LAST_SECONDS = 30.0, 1.0
+BUSY_SECONDS = 30.0
 
 
 @contextmanager
@@ -137,10 +137,19 @@ class Database:
         # get it. flock(2) has them queue; whoever else holds the file keeps all of them waiting for the same time.
         begun = time.monotonic()
         with self._explained(), locks.queued_for(self._turn), self._db as db:
-            left = max(_LAST_SECONDS, BUSY_SECONDS - (time.monotonic() - begun))
-            db.execute(f"PRAGMA busy_timeout = {1000 * left:.0f}")
-            db.execute("BEGIN IMMEDIATE")
+            self._begin(time.monotonic() - begun)
             yield db
+
+    def _begin(self, waited: float) -> None:
+        """Begin a transaction, after so many seconds in the queue."""
+        if waited < 1:
+            self._db.execute("BEGIN IMMEDIATE")
+            return
+        self._db.execute(f"PRAGMA busy_timeout = {1000 * max(1.0, BUSY_SECONDS - waited):.0f}")
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS:.0f}")
 
     @contextmanager
     def write_as(self, run: Run) -> Iterator[sqlite3.Connection]:
