@@ -66,12 +66,12 @@ def _write(database: Path, ready: Barrier, job_id: int, feed_id: int) -> None:
         feed = store.feed(feed_id)
         if feed is None:
             raise RuntimeError(f"feed {feed_id} is gone")
-        store.set_stage(run.id, f"fetching {feed.spec}")
+        store.set_stage(run, f"fetching {feed.spec}")
         pages = list(open_source(feed.kind, feed.spec).read(None, now))
         for page in pages:
-            store.add_page(run.id, feed_id, page)
-        store.note_read(run.id, feed_id, now)
-        store.set_stage(run.id, "summarising")
+            store.add_page(run, feed_id, page)
+        store.note_read(run, feed_id, now)
+        store.set_stage(run, "summarising")
         said = tuple(Line(post.text, (post.id,)) for page in pages for post in page.posts)
         digest = Digest("extractive", f"{len(said)} new posts", said, 0)
         store.finish_run(run, digest, len(said), {feed_id: store.last_arrival(feed_id)}, None, now)

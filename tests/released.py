@@ -50,9 +50,7 @@ def released_database(path: Path, version: int = 1, later: timedelta = timedelta
 
 def everything(database: Path) -> dict[str, list[Any]]:
     """All that was stored in what the first release knew."""
-    return {
-        table: rows(database, f"SELECT {columns} FROM {table} ORDER BY 1, 2") for table, columns in _KNOWN.items()
-    }
+    return {table: rows(database, f"SELECT {columns} FROM {table} ORDER BY 1, 2") for table, columns in _KNOWN.items()}
 
 
 def history(database: Path) -> dict[str, list[Any]]:
