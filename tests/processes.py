@@ -48,14 +48,26 @@ def all_at_once(works: Sequence[Callable[[], object]]) -> None:
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * len(pids)
 
 
-def kill_after(seconds: float, work: Callable[[], object]) -> bool:
-    """Do something in a process that is killed after a while; gives whether it was done before."""
+def kill_when(is_time: Callable[[], bool], work: Callable[[], object]) -> None:
+    """Do something in a process that is killed as soon as it is time, unless it has ended well before."""
     pid = forked(work)
-    time.sleep(seconds)
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and not is_time():
+        pass
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     assert os.WIFSIGNALED(status) or status == 0
-    return not os.WIFSIGNALED(status)
+
+
+def after(seconds: float) -> Callable[[], bool]:
+    """The time after a while, which begins when it is first asked for."""
+    end: list[float] = []
+
+    def is_time() -> bool:
+        if not end:
+            end.append(time.monotonic() + seconds)
+        return time.monotonic() >= end[0]
+
+    return is_time
 
 
 def duration(work: Callable[[], object]) -> float:

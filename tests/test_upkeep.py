@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NOON, Command, World, flocked, line, post, write_lines
-from tests.processes import PROJECT, duration, kill_after, on_small_disk
+from tests.processes import PROJECT, after, duration, forked, kill_when, on_small_disk
 from tests.released import everything, released_database, rows
 from tests.test_store import FAR, FEED, added, fetched, started
 from xtrack import upkeep
@@ -216,15 +216,26 @@ def test_a_backup_that_is_killed_leaves_the_older_one(world: World, tmp_path: Pa
     whole = duration(again)
     newer = copy.read_bytes()
     assert newer != older
-    unfinished = 0
-    for moment in range(8):
+    for moment in (lambda: any(folder.glob(".*")), *(after(whole * part / 6) for part in range(1, 6))):
         copy.write_bytes(older)
-        kill_after(whole * moment / 8, again)
+        kill_when(moment, again)
         assert copy.read_bytes() in (older, newer)
-        unfinished += left_in(folder) != {"copy.db"}
-    assert unfinished
     again()
     assert left_in(folder) == {"copy.db"}
+
+
+def test_what_killed_processes_left_is_removed_by_the_next_copy(world: World, tmp_path: Path) -> None:
+    filled(world)
+    folder = tmp_path / "backup"
+    folder.mkdir()
+    dead = forked(lambda: None)
+    os.waitpid(dead, 0)
+    gone = [f".xtrack-copy-{dead}", f".xtrack-copy-{dead}-journal", f".xtrack-copy-{os.getpid()}"]
+    stays = {f".xtrack-copy-{os.getppid()}", ".xtrack-copy-of-mine", ".mine", "other.db"}
+    for name in (*gone, *stays):
+        (folder / name).touch()
+    upkeep.back_up(world.context, folder / "copy.db")
+    assert left_in(folder) == {"copy.db", *stays}
 
 
 def test_a_backup_on_a_full_disk_leaves_the_older_one(tmp_path: Path) -> None:
@@ -536,9 +547,14 @@ def test_a_restore_that_is_killed_leaves_the_old_or_the_new(world: World, tmp_pa
 
     whole = duration(again)
     seen = set()
-    for moment in range(9):
+    backups = world.home.backups
+    for moment in (
+        lambda: (backups / "restoring").exists(),
+        lambda: (backups / "restore-1.db").exists(),
+        *(after(whole * part / 8) for part in range(1, 8)),
+    ):
         reset()
-        kill_after(whole * (moment + 0.5) / 9, again)
+        kill_when(moment, again)
         assert rows(world.home.database, "PRAGMA integrity_check") == [("ok",)]
         seen.add(tuple(row[0] for row in rows(world.home.database, "SELECT id FROM jobs")))
         again()
