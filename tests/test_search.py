@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
@@ -210,6 +210,7 @@ SCRIPTS = st.text(st.sampled_from("".join(TEXTS.values()) + '*"^:-() \n'), max_s
 
 @settings(max_examples=300)
 @given(SAID | SCRIPTS)
+@example("Ǽ")
 def test_any_word_of_any_text_finds_it(text: str) -> None:
     db = indexed(text)
     for word in text.split():

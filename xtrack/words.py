@@ -12,8 +12,8 @@ _SPACELESS = (
 )
 # The points of Hebrew and Arabic, vowels that are seldom written.
 _POINTS = "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc"
-# Letters of Greek and Cyrillic with an accent; FTS5 takes one off Latin letters only.
-_ACCENTED = "\u0386-\u0390\u03aa-\u03b0\u03ca-\u03ce\u0400-\u040f\u0419\u0439\u0450-\u045f\u1f00-\u1fff"
+# Letters off which FTS5 itself takes all accents (remove_diacritics 2), and what is none.
+_LATIN = "\0-\u017f"
 # What ends a query, and half characters, of which arguments that are no UTF-8 are made.
 _NOT_SQL = re.compile("[\0\ud800-\udfff]")
 
@@ -39,9 +39,10 @@ def spaced(text: str) -> str:
 
 def unfound(text: str) -> str:
     """What has to be indexed beside a text itself: nothing, unless FTS5 does not find all its words by it."""
-    if text.isascii() or not _any_of(_SPACELESS + _POINTS + _ACCENTED).search(text):
+    if text.isascii():
         return ""
-    return spaced(text)
+    others = _any_of(_LATIN).sub("", text)
+    return "" if spaced(others) == others else spaced(text)
 
 
 def query(words: Iterable[str]) -> str:
