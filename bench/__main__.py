@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import commands, data, growth, plot, table, thousand, writers
+from bench import commands, data, digests, growth, plot, table, thousand, writers
 from tests.system.machine import Machine, build_wheel, install, missing
 
 README = Path(__file__).with_name("README.md")
@@ -52,6 +52,9 @@ class Bench:
 
     def writers(self) -> dict[str, float]:
         return writers.measure(self.bin, self.scratch, say)
+
+    def digests(self) -> dict[str, float]:
+        return digests.measure(say)
 
     def thousand(self) -> dict[str, float]:
         if missing():

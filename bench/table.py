@@ -66,6 +66,15 @@ PARTS: Mapping[str, Mapping[str, Row]] = {
         "writers_runs": Row("200 `xtrack run-job` at once, none waits for a place, until all are done", "s"),
         "writers_runs_failed": Row("… runs that failed", "", 0),
     },
+    "digests": {
+        "digest_xtrack_themes": Row("themes that a digest tells, XTrack's", "a line"),
+        "digest_lexrank_themes": Row("… LexRank's", "a line"),
+        "digest_textrank_themes": Row("… TextRank's", "a line"),
+        "digest_newest_themes": Row("… of the newest posts, as many", "a line"),
+        "digest_xtrack_ms": Row("CPU time for 1000 posts, XTrack", "ms"),
+        "digest_lexrank_ms": Row("… by LexRank", "ms"),
+        "digest_textrank_ms": Row("… by TextRank", "ms"),
+    },
     "thousand": {
         "one_at_0": Row("one more job, where 1 is", "s"),
         "one_at_1000": Row("one more job, where 1000 are", "s"),
