@@ -4,7 +4,7 @@
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 # For pytest: make test PYTEST_ARGS='-k slots -x'
 PYTEST_ARGS ?=
-# make bench BENCH_ARGS=--write puts the table into bench/README.md.
+# make bench BENCH_ARGS='--write data growth' measures some parts and puts their tables into bench/README.md.
 BENCH_ARGS ?=
 # How long make fuzz goes on.
 FUZZ_MINUTES ?= 10

@@ -34,7 +34,7 @@ def test_demo_of_a_user_and_of_root_and_one_that_is_stopped(machine: Machine) ->
         assert "Job 1 installed: watches the bundled sample, every minute.\nNext run: " in said
         assert "It is time." in said
         assert "run 1: job 1, slot" in said
-        assert "(sentences taken from the posts, not written by a model)" in said
+        assert "(sentences taken from the posts, not written by a model)" in " ".join(said.split())
         assert "https://sample.example/" in said
         assert "NEXT RUN" in said
         assert "LEFT" in said
