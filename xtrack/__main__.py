@@ -4,7 +4,7 @@ import gc
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from xtrack.errors import Stopped, XTrackError
@@ -94,7 +94,8 @@ def _do() -> int:
         from xtrack.context import here
         from xtrack.run import run_job
 
-        return run_job(here(), int(sys.argv[2]), start)
+        with closing(here()) as context:
+            return run_job(context, int(sys.argv[2]), start)
     from xtrack.cli import run
 
     return run()

@@ -56,6 +56,11 @@ class Context:
         self.require_data()
         return Store(self.home.database)
 
+    def close(self) -> None:
+        """Close the store, if it was opened: the last one to do so has SQLite put its log into the file."""
+        if "store" in self.__dict__:
+            self.store.close()
+
     def require_data(self) -> None:
         """Raises NotFound where no job was ever installed, Misconfigured where data are gone that have timers."""
         # os.path says no where pathlib raises: below a closed folder, or a file.

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Command(click.Command):
         system = ctx.params.pop("system")
         if system and os.getuid() != 0:
             raise Refused("jobs of the whole system are root's", f"sudo xtrack {ctx.info_name} …")
-        ctx.obj = ctx.obj or here(system)
+        ctx.obj = ctx.obj or ctx.with_resource(closing(here(system)))
         try:
             return super().invoke(ctx)
         except BrokenPipeError:

@@ -122,6 +122,9 @@ class Database:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._db.close()
 
     @contextmanager
