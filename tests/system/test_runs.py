@@ -421,7 +421,7 @@ def test_bad_data_and_bad_config_are_not_tried_again_and_the_next_slot_runs(scop
 
 def write_config(scope: Scope, text: str) -> None:
     file = ".config/xtrack/config.toml" if scope.user else "/etc/xtrack/config.toml"
-    script = f"mkdir -p $(dirname {file}) && cat >{file}"
+    script = f"umask 077; mkdir -p $(dirname {file}) && cat >{file}"
     scope.machine.run("sh", "-c", script, user=scope.user, input=text)
 
 

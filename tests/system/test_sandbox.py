@@ -337,7 +337,7 @@ def new_job(scope: Scope, source: str = "sample") -> int:
 
 def set_parallel_runs(scope: Scope, count: int) -> None:
     folder = "/etc/xtrack" if scope.user is None else f"/home/{scope.user}/.config/xtrack"
-    command = f"mkdir -p {folder} && echo parallel_runs = {count} >{folder}/config.toml"
+    command = f"umask 077; mkdir -p {folder} && echo parallel_runs = {count} >{folder}/config.toml"
     scope.machine.run("sh", "-c", command, user=scope.user or "root")
 
 
