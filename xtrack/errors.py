@@ -4,6 +4,7 @@ Exit codes follow sysexits.h(3head) where it has one. An error is raised where i
 __main__, as one line and a hint of what to type next.
 """
 
+from signal import Signals
 from typing import ClassVar
 
 
@@ -22,7 +23,7 @@ class Stopped(BaseException):
     """A signal came that is to stop us (signal(7)). Nothing that handles errors may take it for one."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by signal {number}")
+        super().__init__(f"stopped by {Signals(number).name}")
         self.exit_code = 128 + number
 
 

@@ -83,7 +83,8 @@ def _recorded(context: Context, run: Run) -> int:
     except Stopped as stop:
         # It may have been done already, and where it cannot be noted it has died.
         with suppress(XTrackError):
-            _fail(context, run, Temporary(str(stop)))
+            at = context.store.run(run.id).stage or "its start"
+            _fail(context, run, Temporary(f"{stop} while it was at: {at}"))
         raise
     except Exception as error:
         _fail(context, run, XTrackError(f"a bug: {type(error).__name__}: {error}"))
