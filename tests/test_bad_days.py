@@ -220,6 +220,7 @@ def test_what_may_not_be_written_is_told_with_where_to_look(outsider: Command, p
 @pytest.mark.parametrize("place", ["", "xtrack.db", "locks", "config.toml"])
 def test_what_may_not_be_looked_at_is_told(outsider: Command, place: str) -> None:
     outsider.installed()
+    outsider.make_due(1)
     path = outsider.home / place
     path.touch(0o600)
     if IS_ROOT:

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Command, Outcome, write_lines
+from tests.conftest import Command, Outcome, flocked, write_lines
 
 INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 SIGNALS = ((INT,), (TERM,), (TERM, TERM), (HUP,), (INT, TERM, INT))
@@ -303,6 +303,26 @@ def test_while_python_starts_a_signal_ends_it_at_once(full: Full, tmp_path: Path
     assert process.returncode == -TERM
     assert sql(xtrack, "SELECT count(*) FROM runs") == 2
     assert {path.name for path in tmp_path.iterdir()} == {"home"}
+
+
+def test_further_signals_do_not_disturb_a_run_that_is_ending(full: Full, tmp_path: Path) -> None:
+    """It waits to write that it was stopped."""
+    shutil.copytree(full.home, tmp_path / "home")
+    xtrack = Command(tmp_path)
+    xtrack.configure("parallel_runs = 1\n")
+    with flocked(xtrack.home / "locks" / "place-1"):
+        command = [sys.executable, "-m", "xtrack", "run-job", "1"]
+        run = subprocess.Popen(command, env=xtrack.environ, stderr=subprocess.PIPE, text=True)
+        while not str(sql(xtrack, "SELECT stage FROM runs WHERE id = 3")).startswith("waiting"):
+            time.sleep(0.01)
+        with closing(sqlite3.connect(xtrack.home / "xtrack.db", isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            for number in (TERM, TERM, INT):
+                run.send_signal(number)
+                time.sleep(0.5)
+        _, err = run.communicate(timeout=30)
+    assert (run.returncode, err.splitlines()[-1]) == (143, "xtrack: stopped")
+    assert last_run(xtrack)[:2] == ("failed", 75)
 
 
 def test_a_stop_that_python_drops_comes_again(full: Full, tmp_path: Path) -> None:
