@@ -64,6 +64,14 @@ class Unprivileged(Command):
 # a database that cannot be used
 
 
+def test_after_a_command_all_is_in_the_database_s_one_file(hourly: Command) -> None:
+    """So that a copy of it, and what befalls it, is one of everything."""
+    hourly.make_due(1)
+    for outcome in (by_timer(hourly), hourly("run-job", "1"), hourly("list-jobs"), hourly("show-job", "7")):
+        assert outcome.code in (0, 66)
+        assert {path.name for path in hourly.home.iterdir()} == {"xtrack.db", "locks"}
+
+
 def test_a_write_waits_for_another_s_and_is_done_then(hourly: Command) -> None:
     with locked(hourly.home / "xtrack.db"):
         typed = start(hourly, "run-job", "1")

@@ -1,5 +1,6 @@
 """Locks between processes: one a job, one a feed, and the parallel places. flock(2) frees them when a process ends."""
 
+import errno
 import fcntl
 import os
 import time
@@ -35,9 +36,9 @@ def _open(path: Path) -> int:
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except PermissionError as error:
-        raise Misconfigured(f"a lock cannot be made: {error}", f"ls -la {path.parent.parent}") from error
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise Misconfigured(f"a lock cannot be made: {error}", f"ls -la {path.parent.parent}") from error
         raise Temporary(f"a lock cannot be made: {error}", f"df -h {path.parent.parent}") from error
 
 
