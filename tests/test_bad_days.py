@@ -108,7 +108,7 @@ def start(xtrack: Command, *words: str, **environ: str) -> subprocess.Popen[str]
 READERS = [["list-jobs"], ["backup", "copy.db"]]
 WRITERS = [
     *(["install-job", "--source", "sample", "--every", "daily"], ["pause-job", "1"], ["sync"]),
-    *(["delete-job", "1", "--yes"], ["run-due"]),
+    ["delete-job", "1", "--yes"],
 ]
 
 
