@@ -1104,7 +1104,7 @@ ANY = settings(deadline=None, suppress_health_check=list(HealthCheck), phases=[P
 
 def test_random_commands_leave_the_machine_as_the_table_says(scope: Scope) -> None:
     """Always the same examples, so that a failure is of what was changed."""
-    play(scope, settings(ANY, derandomize=True, max_examples=8, stateful_step_count=15))
+    play(scope, settings(ANY, derandomize=True, max_examples=4, stateful_step_count=15))
 
 
 @pytest.mark.exhaustive
