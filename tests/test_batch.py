@@ -63,7 +63,8 @@ def test_a_listing_that_cannot_be_makes_no_job(xtrack: Command, listing: bytes, 
 
 
 def test_a_listing_that_is_not_there_is_a_wrong_command(xtrack: Command) -> None:
-    assert xtrack("install-job", "--from", "nowhere", "--source", "sample", "--every", "hourly").code == 2
+    assert xtrack("install-job", "--from", "nowhere", "--source", "sample", "--every", "hourly").code == 66
+    assert xtrack("install-job", "--from", ".", "--source", "sample", "--every", "hourly").code == 77
 
 
 def test_a_name_that_its_source_does_not_know_makes_no_job(xtrack: Command) -> None:

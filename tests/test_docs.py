@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import signal
 from collections.abc import Iterator
 from dataclasses import fields
 from itertools import takewhile
@@ -130,8 +131,9 @@ def test_every_local_link_leads_somewhere(page: str) -> None:
 
 def test_exit_codes_are_those_of_the_errors() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.XTrackError)]
-    codes = {0, 130, *(kind.exit_code for kind in kinds)}
-    assert first_cells(section(OPERATING, "Exit codes")) == [str(code) for code in sorted(codes)]
+    codes = {0, *(kind.exit_code for kind in kinds)}
+    signals = sorted(128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
+    assert first_cells(section(OPERATING, "Exit codes")) == [*map(str, sorted(codes)), ", ".join(map(str, signals))]
 
 
 def test_settings_are_those_that_are_read() -> None:

@@ -1,14 +1,14 @@
 """A job's life: install, update, pause, resume, delete."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xtrack.cli import options
 from xtrack.cli.command import say
 from xtrack.cli.group import cli, columns
-from xtrack.errors import BadData, UsageError
+from xtrack.errors import BadData, NotFound, Refused, UsageError
 
 if TYPE_CHECKING:
     from xtrack.context import Context
@@ -32,7 +32,6 @@ Examples:
 @click.option(
     "--from",
     "listing",
-    type=click.File(encoding="utf-8"),
     metavar="FILE",
     help="One job a name in this file, a name a line (-: stdin).",
 )
@@ -51,7 +50,7 @@ def install_job(
     source: str | None,
     topics: tuple[str, ...],
     each: bool,
-    listing: TextIO | None,
+    listing: str | None,
     since: str | None,
     paused: bool,
 ) -> None:
@@ -67,11 +66,19 @@ def install_job(
     _print_change(context, changed, "installed, paused" if paused else "installed")
 
 
-def _text(file: TextIO) -> str:
+def _text(path: str) -> str:
+    """What is in a file, which root may read where the service user may not; of "-" what stdin gives."""
+    from xtrack.privileges import as_root
+
     try:
-        return file.read()
-    except UnicodeDecodeError as error:
-        raise BadData(f"{file.name} is no text in UTF-8: {error}", f"file {file.name}") from error
+        with as_root(), click.open_file(path, encoding="utf-8") as file:
+            return str(file.read())
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}", "xtrack install-job --help") from None
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error.strerror}", f"ls -la {path}") from error
+    except ValueError as error:
+        raise BadData(f"{path} is no text in UTF-8: {error}", f"file {path}") from error
 
 
 def _print_change(context: "Context", changed: Any, what: str) -> None:
