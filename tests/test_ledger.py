@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.conftest import BERLIN, JOB
@@ -147,6 +147,11 @@ def lived(frequency: str, place: tuple[datetime, ZoneInfo], starts: Starts) -> t
     return diary, 1 + slots.count(cal, since, last, zone)
 
 
+@example(
+    "5min",
+    (datetime(2026, 1, 1, tzinfo=UTC), ZoneInfo("Asia/Kolkata")),
+    [(timedelta(minutes=14), timedelta(0), True), (timedelta(0), timedelta(seconds=-30), False)],
+)
 @given(frequencies, places(), st.lists(st.tuples(passing, jitter, by_timer), max_size=12))
 def test_every_slot_is_done_or_missed_once(frequency: str, place: tuple[datetime, ZoneInfo], starts: Starts) -> None:
     diary, number = lived(frequency, place, starts)

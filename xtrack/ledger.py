@@ -15,8 +15,10 @@ _AS_GOOD_AS_COME = timedelta(minutes=1)
 
 
 def horizon(now: datetime) -> datetime:
-    """No slot is closed earlier: those after this come from a clock that was wrong, and count when their time comes."""
-    return now + _EARLIEST
+    """No slot is closed earlier, by a clock that was set back by a minute since: those after this come from one that
+    was wrong, and count when their time comes.
+    """
+    return now + 2 * _EARLIEST
 
 
 def is_absurd(since: datetime, now: datetime) -> bool:
