@@ -806,7 +806,7 @@ def test_it_ends_with_whoever_started_it():
 BITS = ["a", "é", "😀", " ", "&", "<b>", "@anna", "#tide", "$ABC", "\n", ".", "https://example.org/a?b&c", "x" * 90]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=st.lists(st.sampled_from(BITS), max_size=40).map("".join))
 def test_offsets_and_lengths_hold_for_any_text(x, timeline, words):
     (original,) = anna(x, words)
