@@ -130,7 +130,7 @@ def interrupt(full: Full, tmp_path: Path) -> Interrupt:
 
 
 # Quick, and as it should be.
-spread = pytest.mark.parametrize("count", [5, pytest.param(25, marks=pytest.mark.slow)])
+spread = pytest.mark.parametrize("count", [3, pytest.param(25, marks=pytest.mark.slow)])
 
 
 def sql(xtrack: Command, statement: str) -> Any:

@@ -81,7 +81,7 @@ def test_runs_a_job_in_an_empty_environment(kind: str, request: pytest.FixtureRe
         what = [str(request.getfixturevalue(kind))]
     venv.create(tmp_path / "venv", symlinks=True)
     bin_ = tmp_path / "venv/bin"
-    run(sys.executable, "-m", "pip", "--python", bin_ / "python", "install", "--quiet", *what)
+    run(sys.executable, "-m", "pip", "--python", bin_ / "python", "install", "--quiet", "--no-compile", *what)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     bare = {"HOME": str(elsewhere), "LANG": "C.UTF-8", "PATH": os.defpath}

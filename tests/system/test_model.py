@@ -1102,6 +1102,7 @@ def play(scope: Scope, how: settings) -> None:
 ANY = settings(deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
 
 
+@pytest.mark.parametrize("scope", [pytest.param("user", marks=pytest.mark.slow), "system"], indirect=True)
 def test_random_commands_leave_the_machine_as_the_table_says(scope: Scope) -> None:
     """Always the same examples, so that a failure is of what was changed."""
     play(scope, settings(ANY, derandomize=True, max_examples=4, stateful_step_count=15))

@@ -94,7 +94,8 @@ def test_the_timers_of_the_release_before_run_on_and_the_next_command_renews_the
     assert rows(database, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
     (owed, again) = new_runs(scope)
     assert (owed[:3], again) == ((1, "done", "timer"), (3, "done", "timer", failed_slot))
-    assert timedelta(0) <= datetime.now(UTC) - datetime.fromisoformat(owed[3]) < HOUR
+    # A timer that fires within the minute before a slot does that one.
+    assert timedelta(minutes=-1) <= datetime.now(UTC) - datetime.fromisoformat(owed[3]) < HOUR
     assert history(database) == before
     assert rows(database, "SELECT job_id, post_count FROM summaries WHERE id > 3 ORDER BY job_id") == [(1, 0), (3, 2)]
     machine.wait_for(lambda: "inactive" in state(scope, "xtrack-run-due.timer"), 10, "the sweep's rest")
