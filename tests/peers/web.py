@@ -32,7 +32,7 @@ def answer(body: bytes = b"", status: str = "200 OK", **headers: str) -> bytes:
 
 def zipped(body: bytes, **headers: str) -> bytes:
     """A whole answer, packed with gzip."""
-    return answer(gzip.compress(body), content_encoding="gzip", **headers)
+    return answer(gzip.compress(body, mtime=0), content_encoding="gzip", **headers)
 
 
 def redirect(target: str, status: str = "302 Found") -> bytes:
