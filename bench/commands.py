@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
-import pyperf  # type: ignore[import-untyped]
+import pyperf  # type: ignore[import-untyped]  # it has no types
 
 from bench.table import drift
 from xtrack.config import machine_zone

@@ -228,7 +228,7 @@ def test_posts_that_are_gone_are_left_out_and_the_one_that_is_quoted_is_said_to_
     ],
 )
 def test_who_says_it_and_how(changes: dict[str, object], said: str) -> None:
-    assert compose.byline(replace(POST, **changes)) == said  # type: ignore[arg-type]
+    assert compose.byline(replace(POST, **changes)) == said  # type: ignore[arg-type]  # of several types
 
 
 def test_two_hundred_alike_are_one_line_with_all_their_links() -> None:

@@ -94,7 +94,7 @@ def locate(environ: Mapping[str, str]) -> Home:
 def _typed_folder(text: str) -> Path:
     try:
         # Not Path.absolute(): systemd ignores a path that has .. in it.
-        return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100
+        return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - see above
     except RuntimeError:
         raise Misconfigured(f"XTRACK_HOME is {text!r}, and there is no such user", "choose another folder") from None
     except FileNotFoundError:

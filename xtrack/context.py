@@ -64,7 +64,7 @@ class Context:
     def require_data(self) -> None:
         """Raises NotFound where no job was ever installed, Misconfigured where data are gone that have timers."""
         # os.path says no where pathlib raises: below a closed folder, or a file.
-        if not os.path.isdir(self.home.data):  # noqa: PTH112
+        if not os.path.isdir(self.home.data):  # noqa: PTH112 - see above
             if self._has_timers():
                 raise Misconfigured(f"the data are gone, and the timers are not: {self.home.data}", "restore a backup")
             raise NotFound(f"there are no jobs yet in {self.home.data}", "xtrack install-job --help")

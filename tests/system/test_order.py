@@ -618,7 +618,7 @@ def test_change_of_the_zone_fires_nothing_and_timers_follow_it(machine: Machine)
         before = [next_elapses(scope) for scope in scopes]
         change_zone(machine, zone)
         for scope, elapses in zip(scopes, before, strict=True):
-            machine.wait_for(lambda s=scope, e=elapses: next_elapses(s) != e, 10, f"new times in {zone}")  # type: ignore[misc]
+            machine.wait_for(lambda s=scope, e=elapses: next_elapses(s) != e, 10, f"new times in {zone}")  # type: ignore[misc]  # defaults
             assert len(next_runs(scope)) == 6
             assert next_elapses(scope) == next_runs(scope)
     time.sleep(1)

@@ -3,7 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -67,16 +67,14 @@ class Database:
         """
         self.path, self._shown = path, shown or path
         self._turn = path.parent / "locks" / "write"
-        with self._explained():
+        with self._explained(), ExitStack() as undo:
             self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-            try:
-                self._db.row_factory = sqlite3.Row
-                if self._version() < SCHEMA_VERSION or self._journal() != "wal":
-                    self._prepare()
-                self._db.execute("PRAGMA foreign_keys = ON")
-            except BaseException:
-                self._db.close()
-                raise
+            undo.callback(self._db.close)
+            self._db.row_factory = sqlite3.Row
+            if self._version() < SCHEMA_VERSION or self._journal() != "wal":
+                self._prepare()
+            self._db.execute("PRAGMA foreign_keys = ON")
+            undo.pop_all()
 
     def _explained(self) -> AbstractContextManager[None]:
         return _explained(self._shown)
@@ -102,14 +100,14 @@ class Database:
     def _migrate(self) -> None:
         from xtrack.store.schema import migrate
 
-        kept: list[Path] = []
-        try:
-            migrate(self._db, lambda: kept.extend(self._back_up_first()))
-        except BaseException:
-            # The database is what it was, and a full disk has to be tried again with no less room.
-            for path in kept:
-                path.unlink()
-            raise
+        def back_up() -> None:
+            for path in self._back_up_first():
+                undo.callback(path.unlink)
+
+        # Where it fails, the database is what it was, and a full disk has to be tried again with no less room.
+        with ExitStack() as undo:
+            migrate(self._db, back_up)
+            undo.pop_all()
 
     def _back_up_first(self) -> Iterator[Path]:
         """Before a migration. It holds the write lock, so that the copy, which another connection reads, has it all."""
