@@ -55,7 +55,7 @@ class Scope:
 
         def ended() -> bool:
             runs = self.runs()
-            return len(runs) >= count and runs[-1]["state"] != "running"
+            return len(runs) >= count and runs[-1]["state"] not in ("queued", "running")
 
         self.machine.wait_for(ended, seconds, f"run {count}")
 
