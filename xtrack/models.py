@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-PostKind = Literal["post", "reply", "repost", "quote"]
+# A thread's post replies to one of its own author's.
+PostKind = Literal["post", "reply", "thread", "repost", "quote"]
 Trigger = Literal["timer", "manual"]
 # Who starts a process for a job: its timer, the unit for queued runs, or a person.
 Start = Literal["timer", "play", "typed"]
