@@ -28,6 +28,7 @@ FLOORS = [
     ("xtrack.store",),
     ("xtrack.bugs", "xtrack.words", "xtrack.ledger", "xtrack.moments", "xtrack.columns"),
     ("xtrack.slots",),
+    ("xtrack.settings",),
     ("xtrack.config",),
     ("xtrack.locks", "xtrack.privileges", "xtrack.files", "xtrack.streams"),
     ("xtrack.models",),

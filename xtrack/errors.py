@@ -4,6 +4,7 @@ Exit codes follow sysexits.h(3head) where it has one. An error is raised where i
 __main__, as one line and a hint of what to type next.
 """
 
+from datetime import datetime
 from signal import Signals
 from typing import ClassVar
 
@@ -52,10 +53,20 @@ class GaveUp(XTrackError):
 
 
 class Temporary(XTrackError):
-    """It failed now and may work later (EX_TEMPFAIL)."""
+    """It failed now and may work later (EX_TEMPFAIL); not before `retry_at`, where that is known."""
 
     exit_code = 75
     can_retry = True
+
+    def __init__(self, message: str, hint: str = "", retry_at: datetime | None = None) -> None:
+        super().__init__(message, hint)
+        self.retry_at = retry_at
+
+
+class Paused(XTrackError):
+    """Reading stops before its end because no more may be bought now; what is left is bought later."""
+
+    exit_code = 77
 
 
 class Refused(XTrackError):

@@ -1,5 +1,6 @@
 """The records that cross rooms: frozen, with UTC times and post ids as strings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -10,15 +11,20 @@ Trigger = Literal["timer", "manual"]
 # Who starts a process for a job: its timer, the unit for queued runs, or a person.
 Start = Literal["timer", "play", "typed"]
 RunState = Literal["queued", "running", "done", "failed", "died"]
+# What is sold one by one.
+Resource = Literal["post", "user", "media"]
+AccountState = Literal["ok", "protected", "suspended", "gone"]
 
 
 @dataclass(frozen=True)
 class Job:
     """What to watch and how often.
 
-    `names` are handles without @ and filter authors (empty: all). `frequency` is a canonical one of slots.py, `at`
-    its anchor, "HH:MM" or "Mon HH:MM". Only slots later than `schedule_since` exist; `closed_slot` is the last one that
-    is done, failed for good or given up.
+    `names` are handles without @: the accounts that are read, or where the source is no account's, the authors to take
+    (empty: all). `excluded` are the kinds of posts that are left out, "reply" and "repost", by X itself if
+    `excluded_at_source`. `budget` is what may be bought for the job in a UTC month, in millionths of a dollar.
+    `frequency` is a canonical one of slots.py, `at` its anchor, "HH:MM" or "Mon HH:MM". Only slots later than
+    `schedule_since` exist; `closed_slot` is the last one that is done, failed for good or given up.
     """
 
     id: int
@@ -32,6 +38,9 @@ class Job:
     schedule_since: datetime
     last_run: datetime | None = None
     closed_slot: datetime | None = None
+    excluded: tuple[PostKind, ...] = ()
+    excluded_at_source: bool = False
+    budget: int | None = None
 
 
 @dataclass(frozen=True)
@@ -44,14 +53,32 @@ class Attempts:
 
 
 @dataclass(frozen=True)
+class Account:
+    """An account at X by its number, which outlives its names. `checked_at` is when its name was last looked up,
+    `posts_a_day` how much it has posted on average so far.
+    """
+
+    id: str
+    username: str
+    name: str
+    state: AccountState
+    checked_at: datetime
+    posts_a_day: float
+
+
+@dataclass(frozen=True)
 class Feed:
-    """One source as fetched; `cursor` is its own word for how far it was read, `read_at` when last to its end."""
+    """One source as fetched; `cursor` is its own word for how far it was read, `read_at` when last to its end.
+
+    `account_id` is that of the account that it is the timeline of, "" where it is none.
+    """
 
     id: int
     kind: str
     spec: str
     cursor: str | None
     read_at: datetime | None = None
+    account_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,11 +112,48 @@ class Post:
 
 
 @dataclass(frozen=True)
+class Bought:
+    """One thing that an answer had in it and that its seller counts."""
+
+    resource: Resource
+    id: str
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """The name that an account had at a time, as a post tells it."""
+
+    account_id: str
+    username: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Page:
-    """Posts in any order, and the cursor from which reading goes on once they are stored."""
+    """Posts in any order, and the cursor from which reading goes on once they are stored.
+
+    Where accounts are read: what the answer held that is paid for, the state of the account, the names that accounts
+    were seen with, and what whoever reads the feed has to know, such as posts that were missed.
+    """
 
     posts: tuple[Post, ...]
-    cursor: str
+    cursor: str | None
+    bought: tuple[Bought, ...] = ()
+    state: AccountState | None = None
+    sightings: tuple[Sighting, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What an answer cost, and whom: the reservation that it settles (0: none was needed), the job (0: none yet), when,
+    and the price of each thing that was bought, in millionths of a dollar.
+    """
+
+    reservation: int
+    job_id: int
+    at: datetime
+    items: Mapping[Bought, int]
 
 
 @dataclass(frozen=True)
@@ -103,12 +167,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Digest:
-    """What a summarizer makes of some posts. `omitted` posts are on the topics, but no line stands for them."""
+    """What a summarizer makes of some posts. `omitted` posts are on the topics, but no line stands for them.
+
+    `notices` are what else has to be known: of accounts that could not be read, posts that were missed.
+    """
 
     method: str
     headline: str
     lines: tuple[Line, ...]
     omitted: int
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

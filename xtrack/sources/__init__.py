@@ -4,31 +4,89 @@ A module of this package whose name has no leading underscore is a kind. It has
     claim(argument) -> str | None   the canonical spec when `--source argument` is of this kind, else None
     describe(spec) -> str           what it is, in words, without reading it
     open_source(spec) -> Source     never raises; reading and checking do
+A kind whose names are accounts that have a feed each, and that may cost something, has instead of the last one
+    spec_of(account_id, excluded) -> str            the feed of an account, without the kinds of posts `excluded`
+    open_timeline(spec, access) -> Timeline         never raises
+    look_up(names, access) -> Iterator[Found]       accounts by their names, a batch at a time
+    look_again(ids, access) -> Iterator[Found]      known ones by their ids
 Kinds are asked in the alphabetical order of their names.
 """
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, cast
 
 from xtrack.errors import BadData, Misconfigured, XTrackError
-from xtrack.models import Page, Post
+from xtrack.models import Account, AccountState, Bought, Page, Post, PostKind, Resource
+from xtrack.settings import X
 
 _PREVIEW_POSTS = 10_000
 
 
-class Source(Protocol):
+class Access(Protocol):
+    """What a source that is paid for works with: what is set, leave to buy, what was learnt before, and who watches.
+
+    `patience` is for how many seconds it may wait in all for a network that is not up yet.
+    """
+
+    x: X
+    patience: float
+
+    def reserve(self, each: Mapping[Resource, int], least: int, most: int) -> int:
+        """Have money set aside for one call that brings between `least` and `most` items, each of them at the most so
+        many things that are sold; gives how many items may be asked for. Whoever takes the page settles it.
+
+        Raises Paused when these would be fewer than `least`.
+        """
+
+    def release(self) -> None:
+        """Give back what was set aside for a call that brought nothing."""
+
+    def username(self, account_id: str) -> str:
+        """The name that an account has, as far as is known, "" else."""
+
+    def recall(self, name: str) -> str:
+        """What `remember` was last told under this name, in any run, "" else."""
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep what was learnt about a server, such as which words it takes."""
+
+    def wait(self, seconds: float, why: str) -> None:
+        """Wait, and tell whoever watches why."""
+
+    def show(self, progress: str) -> None:
+        """Show a terminal how far it is, in place of what it showed before; nothing elsewhere."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The accounts of a batch, the state of those that cannot be read, by the name or id asked for, and the bill."""
+
+    accounts: tuple[Account, ...]
+    missing: Mapping[str, AccountState]
+    bought: tuple[Bought, ...]
+
+
+class Timeline(Protocol):
     """One feed, readable from a cursor on."""
+
+    def read(self, cursor: str | None, now: datetime) -> Iterator[Page]:
+        """What came after `cursor` (None: everything). What is read next follows from each page's cursor.
+
+        Raises Temporary (away), Refused (not readable), BadData (not what it should be), Paused.
+        """
+
+
+class Source(Timeline, Protocol):
+    """A feed that can be tried, which costs nothing."""
 
     def check(self, names: tuple[str, ...]) -> None:
         """Try it as a run would, and whether the authors `names` can be among its posts.
 
-        Raises Temporary (away), Refused (not readable), BadData (not what it should be), NotFound (no such author).
+        Raises as read does, and NotFound (no such author).
         """
-
-    def read(self, cursor: str | None, now: datetime) -> Iterator[Page]:
-        """What came after `cursor` (None: everything), oldest page first. Raises as check does."""
 
 
 class Kind(Protocol):
@@ -39,6 +97,18 @@ class Kind(Protocol):
     def describe(self, spec: str) -> str: ...
 
     def open_source(self, spec: str) -> Source: ...
+
+
+class AccountKind(Protocol):
+    """What a module offers whose names are accounts."""
+
+    def spec_of(self, account_id: str, excluded: Sequence[PostKind]) -> str: ...
+
+    def open_timeline(self, spec: str, access: Access) -> Timeline: ...
+
+    def look_up(self, names: Sequence[str], access: Access) -> Iterator[Found]: ...
+
+    def look_again(self, ids: Sequence[str], access: Access) -> Iterator[Found]: ...
 
 
 def _kind(name: str) -> Kind:
@@ -68,8 +138,14 @@ def describe(kind: str, spec: str) -> str:
 
 
 def open_source(kind: str, spec: str) -> Source:
-    """The source of a feed that `resolve` named."""
+    """The source of a feed that `resolve` named, of a kind whose names are no accounts."""
     return _kind(kind).open_source(spec)
+
+
+def account_kind(kind: str) -> AccountKind | None:
+    """The kind, where its names are accounts with a feed each; None where they are authors in one feed."""
+    module = _kind(kind)
+    return cast(AccountKind, module) if hasattr(module, "look_up") else None
 
 
 def preview(

@@ -1,0 +1,34 @@
+"""What config.toml and the environment set."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+
+class Secret:
+    """A text that shows itself only when asked to."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def reveal(self) -> str:
+        return self._text
+
+
+@dataclass(frozen=True)
+class X:
+    """How X is reached, how far a timeline is read back, how many posts a run may take, and prices in millionths of a
+    dollar.
+    """
+
+    token: Secret | None = None
+    base_url: str = "https://api.x.com"
+    look_back: timedelta = timedelta(days=7)
+    max_posts: int = 1000
+    recheck: timedelta | None = timedelta(days=30)
+    post_price: int = 5000
+    user_price: int = 10000
+    media_price: int = 0
+    priced_on: date = date(2026, 8, 1)
