@@ -10,7 +10,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from bench.homes import Home, lines
-from xtrack.models import Digest, Line
+from xtrack.models import Digest, FeedSpec, Line
 from xtrack.sources import open_source
 from xtrack.store import Store
 
@@ -38,7 +38,7 @@ def make_jobs(home: Home, count: int) -> dict[int, int]:
         for number in range(count):
             file = home.folder / f"{number}.jsonl"
             file.write_text("".join(lines(range(POSTS * number, POSTS * number + POSTS))))
-            store.add_jobs([replace(model, source=str(file))], [("jsonl", str(file))])
+            store.add_jobs([(replace(model, source=str(file)), [FeedSpec("jsonl", str(file))])])
         return {job.id: store.feeds(job.id)[0].id for job in store.jobs(datetime.now(UTC))}
 
 

@@ -19,7 +19,7 @@ from hypothesis import settings
 
 from xtrack.config import Home
 from xtrack.context import Context
-from xtrack.models import Job, Post
+from xtrack.models import FeedSpec, Job, Post
 from xtrack.store import Store
 
 # A busy machine is no failure.
@@ -86,6 +86,10 @@ def flocked(path: Path) -> Iterator[None]:
         yield
 
 
+def agree(_price: str, _is_much: bool) -> None:
+    """Somebody who pays any price."""
+
+
 @dataclass
 class World:
     """A home with its store, a clock that stands still until it is set, and the lines that were said.
@@ -121,7 +125,7 @@ class World:
     def install(self, source: str, kind: str = "jsonl", **changes: Any) -> int:
         """Add a job that was installed now; gives its number."""
         job = replace(JOB, source=source, created_at=self.now, schedule_since=self.now)
-        return self.store.add_jobs([replace(job, **changes)], [(kind, source)])[0].id
+        return self.store.add_jobs([(replace(job, **changes), [FeedSpec(kind, source)])])[0].id
 
     def sql(self, statement: str, *values: object) -> list[dict[str, Any]]:
         """Look at the file, or change it, past the store."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Command, World, write_lines
+from tests.conftest import Command, World, agree, write_lines
 from xtrack import jobs
 from xtrack.errors import NotFound, UsageError
 from xtrack.jobs import Wish
@@ -76,7 +76,9 @@ def test_a_name_that_its_source_does_not_know_makes_no_job(xtrack: Command) -> N
 def test_the_starts_of_many_jobs_are_spread_over_the_hour(world: World, tmp_path: Path) -> None:
     names = tuple(f"name_{number}" for number in range(1000))
     source = str(write_lines(tmp_path / "posts.jsonl", range(3)))
-    changed = jobs.install(world.context, Wish(names=names, source=source, frequency="daily", at="23:30"), each=True)
+    changed = jobs.install(
+        world.context, Wish(names=names, source=source, frequency="daily", at="23:30"), agree, each=True
+    )
     assert [job.names for job, _ in changed.jobs] == [(name,) for name in names]
     minutes = Counter(job.at for job, _ in changed.jobs)
     assert len(minutes) == 60
@@ -142,31 +144,31 @@ def test_a_job_can_be_installed_paused(xtrack: Command) -> None:
 def test_a_time_that_the_clock_leaps_over_is_announced(world: World, frequency: str) -> None:
     """In Berlin at 02:00 on Sunday, 2027-03-28."""
     at = "Sun 02:30" if frequency == "weekly" else "02:30"
-    changed = jobs.install(world.context, Wish(source="sample", frequency=frequency, at=at))
+    changed = jobs.install(world.context, Wish(source="sample", frequency=frequency, at=at), agree)
     notes = [note for note in changed.notes if "leaps" in note]
     expected = "on Sun 2027-03-28 the clock leaps over 02:30: there is no run at that time then"
     assert notes == ([] if frequency == "weekdays" else [expected])
 
 
 def test_a_new_time_is_announced_once_and_one_that_stays_is_not(world: World) -> None:
-    job = jobs.install(world.context, Wish(source="sample", frequency="daily", at="07:30")).jobs[0][0]
-    assert len(jobs.update(world.context, job.id, Wish(at="02:30")).notes) == 1
-    assert jobs.update(world.context, job.id, Wish(topics=("tide",))).notes == ()
-    assert jobs.update(world.context, job.id, Wish(at="03:00")).notes == ()
+    job = jobs.install(world.context, Wish(source="sample", frequency="daily", at="07:30"), agree).jobs[0][0]
+    assert len(jobs.update(world.context, job.id, Wish(at="02:30"), agree).notes) == 1
+    assert jobs.update(world.context, job.id, Wish(topics=("tide",)), agree).notes == ()
+    assert jobs.update(world.context, job.id, Wish(at="03:00"), agree).notes == ()
 
 
 def test_another_frequency_keeps_the_time_of_day(world: World) -> None:
-    job = jobs.install(world.context, Wish(source="sample", frequency="daily", at="07:45")).jobs[0][0]
+    job = jobs.install(world.context, Wish(source="sample", frequency="daily", at="07:45"), agree).jobs[0][0]
     world.now = datetime(2027, 1, 15, 12, tzinfo=UTC)  # a Friday
     for frequency, at in (("weekly", "Fri 07:45"), ("weekdays", "07:45"), ("2h", "07:45"), ("15min", "07:45")):
-        job = jobs.update(world.context, job.id, Wish(frequency=frequency)).jobs[0][0]
+        job = jobs.update(world.context, job.id, Wish(frequency=frequency), agree).jobs[0][0]
         assert job.at == at
     with pytest.raises(UsageError):
-        jobs.update(world.context, job.id, Wish(at="08:00"))
+        jobs.update(world.context, job.id, Wish(at="08:00"), agree)
 
 
 def test_resume_of_an_active_job_leaves_its_slots(world: World) -> None:
-    job = jobs.install(world.context, Wish(source="sample", frequency="hourly")).jobs[0][0]
+    job = jobs.install(world.context, Wish(source="sample", frequency="hourly"), agree).jobs[0][0]
     world.pass_(hours=3)
     (resumed,) = (job for job, _ in jobs.resume(world.context, [job.id]).jobs)
     assert resumed.schedule_since == job.schedule_since

@@ -19,13 +19,13 @@ UTC_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 COMMANDS = sorted(cli.commands)
 JOB_KEYS = [
     *("id", "state", "source", "names", "topics", "frequency", "at", "created_at", "last_run", "last_result"),
-    *("next_run", "overdue_since", "problem", "timer"),
+    *("next_run", "overdue_since", "problem", "timer", "exclude", "exclude_at_source", "budget", "lost_accounts"),
 ]
 RUN_KEYS = [
     *("id", "job", "trigger", "state", "slot", "missed", "started_at", "finished_at", "stage", "new_posts"),
     *("exit_code", "error", "next_try"),
 ]
-SUMMARY_KEYS = ["id", "job", "run", "created_at", "method", "headline", "posts", "omitted", "lines"]
+SUMMARY_KEYS = ["id", "job", "run", "created_at", "method", "headline", "posts", "omitted", "notices", "lines"]
 POST_KEYS = ["id", "author", "author_name", "created_at", "kind", "text", "url", "original"]
 
 
@@ -110,8 +110,8 @@ def test_the_data_folder_is_for_its_owner_s_eyes(xtrack: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--every", "hourly"], 78, "--source sample"),
-        (["@kaya", "--every", "hourly"], 78, "--source sample"),
+        (["--every", "hourly"], 2, "--source"),
+        (["@kaya", "--every", "hourly"], 78, "x.token"),
         (["--source", "sample"], 2, "--every"),
         (["--source", "sample", "--every", "often"], 2, "every_6_hours"),
         (["--source", "sample", "--every", "daily", "--at", "25:00"], 2, "HH:MM"),

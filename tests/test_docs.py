@@ -52,7 +52,7 @@ def options(text: str) -> list[str]:
 def long_options(command: click.Command) -> set[str]:
     """What click takes."""
     with click.Context(command) as ctx:
-        return {name for param in command.get_params(ctx) for name in param.opts if name.startswith("--")}
+        return {name for p in command.get_params(ctx) for name in (*p.opts, *p.secondary_opts) if name.startswith("--")}
 
 
 def test_every_command_has_its_section_and_no_other_has_one() -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.conftest import NOON, World, write_config, write_lines
+from tests.conftest import NOON, World, agree, write_config, write_lines
 from xtrack import jobs
 from xtrack.doctor import examine
 from xtrack.jobs import Wish
@@ -21,7 +21,7 @@ def found(world: World, name: str) -> Check:
 
 @pytest.fixture
 def job(world: World) -> int:
-    return jobs.install(world.context, Wish(source="sample", frequency="hourly", at="12:30")).jobs[0][0].id
+    return jobs.install(world.context, Wish(source="sample", frequency="hourly", at="12:30"), agree).jobs[0][0].id
 
 
 def test_a_sound_home_has_nothing_wrong(world: World, job: int) -> None:
@@ -84,7 +84,7 @@ def test_a_queued_run_that_nobody_starts_is_seen_after_a_while(world: World, job
 def test_many_jobs_make_no_long_line(world: World) -> None:
     names = tuple(f"name_{number}" for number in range(5))
     source = str(write_lines(world.home.data / "posts.jsonl", range(3)))
-    jobs.install(world.context, Wish(names=names, source=source, frequency="1min"), each=True)
+    jobs.install(world.context, Wish(names=names, source=source, frequency="1min"), agree, each=True)
     world.sql("UPDATE jobs SET schedule_since = '2030-01-01T00:00:00.000000Z'")
     assert "job 1, job 2, job 3 and 2 more" in found(world, "ledger").detail
 

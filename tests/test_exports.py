@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Command, World, post, write_lines
 from tests.test_store import FEED, added, digested, fetched
 from xtrack import exports
-from xtrack.models import Original, Post
+from xtrack.models import FeedSpec, Original, Post
 
 KINDS = ("posts", "runs", "summaries")
 HOSTILE = [
@@ -39,7 +39,7 @@ def table(text: str) -> list[dict[str, Any]]:
 
 def filled(world: World) -> tuple[int, int]:
     """Two jobs with feeds of their own, a summary each, and a post that both have."""
-    jobs = [added(world.store, FEED), added(world.store, ("jsonl", "/srv/other.jsonl"))]
+    jobs = [added(world.store, FEED), added(world.store, FeedSpec("jsonl", "/srv/other.jsonl"))]
     posts = [post(n, text=text) for n, text in enumerate(HOSTILE)]
     fetched(world.store, jobs[0], [*posts, replace(post(50), kind="quote", original=ORIGINAL)])
     fetched(world.store, jobs[1], [post(90), posts[0]])

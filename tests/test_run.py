@@ -13,7 +13,7 @@ from tests.conftest import World, flocked, line, write_config, write_lines
 from xtrack import jobs, ledger, locks
 from xtrack.due import run_due
 from xtrack.errors import NotFound, Temporary, XTrackError
-from xtrack.models import Digest
+from xtrack.models import Digest, FeedSpec
 from xtrack.run import run_job
 
 
@@ -515,7 +515,7 @@ def test_a_job_that_gets_another_source_while_it_runs_is_no_bug(
     other = write_lines(tmp_path / "other.jsonl", range(10, 12), "mira")
 
     def update() -> None:
-        world.store.update_job(job, lambda was: replace(was, source=str(other)), [("jsonl", str(other))])
+        world.store.update_job(job, lambda was: replace(was, source=str(other)), [FeedSpec("jsonl", str(other))])
 
     meanwhile(world, job, stage, update)
     assert by_timer(world, job) in (0, 75)

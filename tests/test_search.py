@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from tests.conftest import NOON, post
 from tests.test_store import FAR, added, fetched, started
 from xtrack.errors import BadData
-from xtrack.models import Digest, Line, Original, Page
+from xtrack.models import Digest, FeedSpec, Line, Original, Page
 from xtrack.store import Store
 from xtrack.store.schema import TOKENIZER
 from xtrack.words import query, spaced, unfound
@@ -174,7 +174,7 @@ def test_a_summary_is_found_by_headline_lines_and_groups(store: Store) -> None:
 
 
 def test_a_job_finds_its_own_summaries_and_the_posts_of_its_feeds(store: Store) -> None:
-    other = added(store, ("jsonl", "/srv/other.jsonl"))
+    other = added(store, FeedSpec("jsonl", "/srv/other.jsonl"))
     fetched(store, other, [post(80, text="walrus")])
     fetched(store, store.jobs(FAR)[0], [post(81, text="walrus"), post(82, text="walrus")])
     (feed,) = store.feeds(other.id)

@@ -577,7 +577,7 @@ def bytes_of(world: World) -> bytes:
 
 def shown(world: World) -> int:
     """A post, a repost and a quote of it, another post, and a summary of them; gives the job."""
-    job = world.context.job(world.install(FEED[1]))
+    job = world.context.job(world.install(FEED.spec))
     fetched(
         world.store,
         job,
@@ -649,7 +649,7 @@ def test_a_purged_post_does_not_come_back(world: World) -> None:
 
 
 def test_a_post_that_is_only_known_from_quotes_can_be_purged(world: World) -> None:
-    job = world.context.job(world.install(FEED[1]))
+    job = world.context.job(world.install(FEED.spec))
     fetched(world.store, job, [replace(post(3, "mira", text="Brocken"), kind="quote", original=ORIGINAL)])
     assert upkeep.purge_post(world.context, "1001") == 0
     fetched(world.store, job, [post(1, text="Zugspitze")])
@@ -659,7 +659,7 @@ def test_a_post_that_is_only_known_from_quotes_can_be_purged(world: World) -> No
 
 
 def test_all_posts_before_a_moment_are_purged(world: World) -> None:
-    job = world.context.job(world.install(FEED[1]))
+    job = world.context.job(world.install(FEED.spec))
     posts = [post(n, text=f"Peak{n:04}") for n in range(6000)]
     fetched(world.store, job, posts)
     assert upkeep.purge(world.context, NOON + timedelta(seconds=5990)) == 5990
@@ -676,7 +676,7 @@ def test_all_posts_before_a_moment_are_purged(world: World) -> None:
 
 
 def test_a_moment_in_a_year_of_three_digits_is_long_ago(world: World) -> None:
-    job = world.context.job(world.install(FEED[1]))
+    job = world.context.job(world.install(FEED.spec))
     fetched(world.store, job, [post(1)])
     assert upkeep.purge(world.context, NOON.replace(year=300)) == 0
     assert upkeep.purge(world.context, NOON.replace(year=9999)) == 1
@@ -735,7 +735,7 @@ def test_a_vacuum_where_little_is_free_does_nothing(world: World) -> None:
 
 def test_a_vacuum_gives_back_what_is_free_and_loses_nothing(world: World) -> None:
     kept = filled(world, 300)
-    gone = world.context.job(world.install(FEED[1]))
+    gone = world.context.job(world.install(FEED.spec))
     fetched(world.store, gone, [post(n, text=f"Gone {n} " * 20) for n in range(3000)])
     world.store.delete_jobs([gone.id])
     before, size = everything(world.home.database), world.store.room().total

@@ -50,8 +50,9 @@ class Group:
 class Shown:
     """All that is shown of a summary: each text is one printable line.
 
-    `title` has its number and time, `label` says how it was made, `more` counts what no line stands for; `quiet` when
-    nothing was new. `subject` and `preheader` are a mail's, the preheader being what clients show beside the subject.
+    `title` has its number and time, `label` says how it was made, `more` counts what no line stands for, `notices` are
+    what else is to be known; `quiet` when nothing was new. `subject` and `preheader` are a mail's, the preheader being
+    what clients show beside the subject.
     """
 
     title: str
@@ -59,6 +60,7 @@ class Shown:
     label: str
     groups: tuple[Group, ...]
     more: str
+    notices: tuple[str, ...]
     quiet: bool
     subject: str
     preheader: str
@@ -82,6 +84,7 @@ def show(summary: Summary, posts: Sequence[Post], job: Job, local: Local) -> Sho
         label=_LABELS.get(digest.method, ""),
         groups=groups,
         more=f"and {_posts(digest.omitted, 'more')}" if digest.omitted else "",
+        notices=tuple(tidy(notice) for notice in digest.notices),
         quiet=quiet,
         subject=cut(tidy(_subject(summary, job)), _SUBJECT),
         preheader=cut(title if quiet else " · ".join(texts) or headline, _PREHEADER),
@@ -136,7 +139,8 @@ def _subject(summary: Summary, job: Job) -> str:
     by = f" by {_few([f'@{name}' for name in job.names])}" if job.names else ""
     on = f" on {_few(job.topics)}" if job.topics else ""
     if summary.post_count == 0:
-        return f"Nothing new{by}{on}" if by or on else f"Nothing new for job {job.id}"
+        what = summary.digest.headline
+        return f"{what}{by}{on}" if by or on else f"{what} for job {job.id}"
     new = _posts(summary.post_count, "new")
     found = len({post_id for line in summary.digest.lines for post_id in line.post_ids}) + summary.digest.omitted
     if on and not found:

@@ -5,31 +5,41 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
+from os import environ
 
 from xtrack import ledger, locks, moments, slots
 from xtrack.config import remove_data
 from xtrack.context import Context
-from xtrack.errors import BadData, Misconfigured, NotFound, Temporary, UsageError, XTrackError
-from xtrack.models import Job, Post, Run
+from xtrack.errors import BadData, NotFound, UsageError, XTrackError
+from xtrack.feeds import Agree, Cost, Watched, cost, first_posts, watch
+from xtrack.models import Account, Job, Post, PostKind, Run
+from xtrack.money import shown
 from xtrack.scheduler import Plan
-from xtrack.sources import describe, open_source, preview, resolve
+from xtrack.settings import load
+from xtrack.sources import describe, resolve
 
 _CALLER = timedelta(minutes=15)
+EXCLUDABLE: dict[str, PostKind] = {"replies": "reply", "reposts": "repost"}
+_EXCLUDABLE_NAMES = {kind: name for name, kind in EXCLUDABLE.items()}
 
 
 @dataclass(frozen=True)
 class Changed:
-    """Jobs as they are now, each with its next run, what a person should know, and the first posts of a new source."""
+    """Jobs as they are now, each with its next run, what a person should know, the first posts of a new source, and
+    what they may cost together.
+    """
 
     jobs: tuple[tuple[Job, datetime | None], ...]
     notes: tuple[str, ...] = ()
     preview: tuple[Post, ...] = ()
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
 class Status:
-    """A job with what became of it: `overdue` is a slot that should have been tried and was not, `problem` why."""
+    """A job with what became of it: `overdue` is a slot that should have been tried and was not, `problem` why, `lost`
+    are the accounts that cannot be read.
+    """
 
     job: Job
     last: Run | None
@@ -37,11 +47,14 @@ class Status:
     overdue: datetime | None
     problem: str
     timer: str
+    lost: tuple[Account, ...] = ()
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a command says of a job; None: as it is. `since` is from where on the first digest of a new job looks."""
+    """What a command says of a job; None: as it is. `since` is from where on the first digest of a new job looks,
+    `budget` in millionths of a dollar, below zero for none.
+    """
 
     names: tuple[str, ...] | None = None
     source: str | None = None
@@ -49,6 +62,9 @@ class Wish:
     frequency: str | None = None
     at: str | None = None
     since: str | None = None
+    excluded: tuple[PostKind, ...] | None = None
+    excluded_at_source: bool | None = None
+    budget: int | None = None
 
 
 def handles(words: Iterable[str]) -> tuple[str, ...]:
@@ -78,30 +94,50 @@ def listed(text: str) -> list[str]:
     return [name for line in text.splitlines() if (name := line.partition("#")[0].strip())]
 
 
-def install(context: Context, wish: Wish, each: bool = False, paused: bool = False) -> Changed:
+def install(
+    context: Context, wish: Wish, agree: Agree, each: bool = False, paused: bool = False, look: bool = False
+) -> Changed:
     """Make a new job, or with `each` one a name, and their timers; with `paused` these wait for resume.
 
-    The anchors of several jobs are spread, so that they do not start at once. Raises when a job could not run, or has
-    no timer to be had; nothing stays then.
+    The anchors of several jobs are spread, so that they do not start at once. `look`: show the first posts also where
+    they have to be bought. Raises when a job could not run, or has no timer to be had; nothing stays then but what was
+    bought.
     """
-    if wish.source is None:
-        raise Misconfigured("X itself is no source yet: say what to read", "--source sample, or --source FILE.jsonl")
     now = context.clock()
     frequency = slots.canonical(wish.frequency or "")
     at = slots.anchor(frequency, wish.at, now.astimezone(context.zone))
     names, words = handles(wish.names or ()), topics(wish.topics or ())
     if each and not names:
         raise UsageError("there is nobody to make a job for", "name them, or have them in a file, one a line")
+    excluded, at_source = wish.excluded or (), bool(wish.excluded_at_source)
+    if at_source and not excluded:
+        raise UsageError("what is it to leave out at the source?", "--exclude replies,reposts --exclude-at-source")
     since = moments.parse(wish.since, now, context.zone) if wish.since else None
-    kind, spec = resolve(wish.source)
+    kind, spec = resolve(wish.source or "x")
     notes = context.backend.prepare()
-    first = _try_source(context, kind, spec, names, since)
-    watched = [(name,) for name in names] if each else [names]
+    watched = watch(context, kind, spec, names, excluded if at_source else (), since, agree)
+    parts = _one_each(watched) if each else [watched]
     new = [
-        Job(0, spec, some, words, frequency, slots.spread(frequency, at, index, len(watched)), paused, now, now)
-        for index, some in enumerate(watched)
+        (
+            Job(
+                id=0,
+                source=spec,
+                names=part.names,
+                topics=words,
+                frequency=frequency,
+                at=slots.spread(frequency, at, index, len(parts)),
+                paused=paused,
+                created_at=now,
+                schedule_since=now,
+                excluded=excluded,
+                excluded_at_source=at_source,
+                budget=_budget(wish.budget),
+            ),
+            part.feeds,
+        )
+        for index, part in enumerate(parts)
     ]
-    jobs = context.store.add_jobs(new, [(kind, spec)], since)
+    jobs = context.store.add_jobs(new, since)
     try:
         _reconcile(context)
     except XTrackError:
@@ -109,12 +145,60 @@ def install(context: Context, wish: Wish, each: bool = False, paused: bool = Fal
         with suppress(XTrackError):
             _reconcile(context)
         raise
-    return _changed(context, jobs, [*notes, *_gap_notes(context, jobs)], first)
+    notes = [*notes, *_gap_notes(context, jobs), *_cost_notes(context, jobs[0], watched)]
+    return _changed(context, jobs, notes, watched, look)
 
 
-def _changed(context: Context, jobs: Sequence[Job], notes: Sequence[str] = (), first: Sequence[Post] = ()) -> Changed:
-    now = context.clock()
-    return Changed(tuple((job, ledger.next_run(job, now, context.zone)) for job in jobs), tuple(notes), tuple(first))
+def _one_each(watched: Watched) -> list[Watched]:
+    """A part for each name; where names are authors all of them read the same."""
+    feeds = watched.feeds if watched.accounts else watched.feeds * len(watched.names)
+    return [replace(watched, names=(name,), feeds=(feed,)) for name, feed in zip(watched.names, feeds, strict=True)]
+
+
+def _budget(wished: int | None) -> int | None:
+    return None if wished is None or wished < 0 else wished
+
+
+def _cost_notes(context: Context, job: Job, watched: Watched) -> list[str]:
+    """What is paid for and not seen, and a budget that is too small."""
+    if not watched.accounts:
+        return []
+    notes = []
+    if job.excluded and not job.excluded_at_source:
+        left_out = " and ".join(_EXCLUDABLE_NAMES[kind] for kind in job.excluded)
+        notes.append(
+            f"{left_out} are left out after they were bought; --exclude-at-source saves that, and loses threads"
+        )
+    settings = load(context.home, environ)
+    high = cost(watched.accounts, settings.x).high
+    for whose, budget in (("the job's", job.budget), ("the home's", settings.budget)):
+        if budget is not None and budget < high:
+            notes.append(f"{whose} budget of {shown(budget)} a month may be used up before its end")
+    return notes
+
+
+def _changed(
+    context: Context,
+    jobs: Sequence[Job],
+    notes: Sequence[str] = (),
+    watched: Watched | None = None,
+    look: bool = False,
+) -> Changed:
+    now, first, may_cost = context.clock(), list(watched.first) if watched else [], None
+    if watched and watched.accounts:
+        may_cost = cost(watched.accounts, load(context.home, environ).x)
+        if look:
+            first, notes = _bought_first(context, jobs[0], notes)
+    with_next = tuple((job, ledger.next_run(job, now, context.zone)) for job in jobs)
+    return Changed(with_next, tuple(notes), tuple(first), may_cost)
+
+
+def _bought_first(context: Context, job: Job, notes: Sequence[str]) -> tuple[list[Post], Sequence[str]]:
+    """The first posts of a job that is there, whether they can be had or not."""
+    try:
+        return first_posts(context, job), notes
+    except XTrackError as error:
+        return [], [*notes, f"its first posts cannot be shown: {error}"]
 
 
 def _gap_notes(context: Context, jobs: Iterable[Job]) -> list[str]:
@@ -128,40 +212,53 @@ def _gap_notes(context: Context, jobs: Iterable[Job]) -> list[str]:
     return list(times.values())
 
 
-def update(context: Context, job_id: int, wish: Wish) -> Changed:
+def update(context: Context, job_id: int, wish: Wish, agree: Agree) -> Changed:
     """Change what `wish` says. Only another schedule starts the slots anew and touches the timer."""
     before, now = context.job(job_id), context.clock()
     names = None if wish.names is None else handles(wish.names)
     words = None if wish.topics is None else topics(wish.topics)
-    feeds = None
-    if wish.source is not None:
-        kind, spec = resolve(wish.source)
-        feeds = [(kind, spec)]
-    else:
-        (feed,) = context.store.feeds(job_id)
-        kind, spec = feed.kind, feed.spec
-    first: Sequence[Post] = ()
-    if wish.source is not None or wish.names is not None:
-        first = _try_source(context, kind, spec, before.names if names is None else names)
+    watched = _watched_anew(context, before, names, wish, agree)
 
     def change(job: Job) -> Job:
         """What comes true of a job that another command may have changed since."""
         frequency, at = _schedule(job, wish, now.astimezone(context.zone))
         return replace(
             job,
-            names=job.names if names is None else names,
-            source=spec if feeds else job.source,
+            names=watched.names if watched else job.names,
+            source=resolve(wish.source)[1] if wish.source is not None else job.source,
             topics=job.topics if words is None else words,
             frequency=frequency,
             at=at,
             schedule_since=job.schedule_since if (frequency, at) == (job.frequency, job.at) else now,
+            excluded=job.excluded if wish.excluded is None else wish.excluded,
+            excluded_at_source=_at_source(job, wish),
+            budget=job.budget if wish.budget is None else _budget(wish.budget),
         )
 
-    context.store.update_job(job_id, change, feeds)
+    context.store.update_job(job_id, change, watched.feeds if watched else None)
     _reconcile(context)
     after = context.job(job_id)
     same_schedule = (after.frequency, after.at) == (before.frequency, before.at)
-    return _changed(context, [after], [] if same_schedule else _gap_notes(context, [after]), first)
+    return _changed(context, [after], [] if same_schedule else _gap_notes(context, [after]), watched)
+
+
+def _at_source(job: Job, wish: Wish) -> bool:
+    return job.excluded_at_source if wish.excluded_at_source is None else wish.excluded_at_source
+
+
+def _watched_anew(
+    context: Context, before: Job, names: tuple[str, ...] | None, wish: Wish, agree: Agree
+) -> Watched | None:
+    """What a job reads once a wish has come true; None: what it read before."""
+    kind, spec = resolve(wish.source) if wish.source is not None else resolve(before.source)
+    excluded, at_source = before.excluded if wish.excluded is None else wish.excluded, _at_source(before, wish)
+    if at_source and not excluded:
+        raise UsageError("what is it to leave out at the source?", "--exclude replies,reposts --exclude-at-source")
+    asked_differently = (excluded if at_source else ()) != (before.excluded if before.excluded_at_source else ())
+    if wish.source is None and names is None and not asked_differently:
+        return None
+    names = before.names if names is None else names
+    return watch(context, kind, spec, names, excluded if at_source else (), None, agree)
 
 
 def _schedule(job: Job, wish: Wish, local_now: datetime) -> tuple[str, str]:
@@ -170,20 +267,6 @@ def _schedule(job: Job, wish: Wish, local_now: datetime) -> tuple[str, str]:
     if wish.at is not None:
         return frequency, slots.anchor(frequency, wish.at, local_now)
     return frequency, job.at if frequency == job.frequency else slots.kept(frequency, job.at, local_now)
-
-
-def _try_source(
-    context: Context, kind: str, spec: str, names: Sequence[str], since: datetime | None = None
-) -> Sequence[Post]:
-    """Try a source as a run would see it; a spec that is an absolute path is a file. Gives its first posts."""
-    if spec.startswith("/"):
-        context.backend.see(Path(spec))
-    try:
-        source = open_source(kind, spec)
-        source.check(tuple(names))
-        return preview(source, names, context.clock(), since)
-    except Temporary as error:
-        raise NotFound(str(error), error.hint) from error
 
 
 def pause(context: Context, job_ids: Sequence[int]) -> Changed:
@@ -277,7 +360,7 @@ def uninstall(context: Context, purge: bool) -> Plan:
 
 def source_of(context: Context, job_id: int) -> str:
     """What a job's source is, in words."""
-    return " and ".join(describe(feed.kind, feed.spec) for feed in context.store.feeds(job_id))
+    return " and ".join(dict.fromkeys(describe(feed.kind, feed.spec) for feed in context.store.feeds(job_id)))
 
 
 def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:
@@ -291,6 +374,7 @@ def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:
         if job.id not in running and (slot := _overdue(context, job, now, last.get(job.id)))
     }
     results = context.backend.results(list(overdue)) if overdue else {}
+    lost = context.store.lost_accounts()
     return [
         Status(
             job=job,
@@ -299,6 +383,7 @@ def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:
             overdue=overdue.get(job.id),
             problem=results.get(job.id, ""),
             timer="" if job.paused else context.backend.timer(job.id),
+            lost=tuple(lost.get(job.id, ())),
         )
         for job in jobs
     ]

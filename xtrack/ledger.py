@@ -26,10 +26,14 @@ def is_absurd(since: datetime, now: datetime) -> bool:
     return since > now + timedelta(days=1)
 
 
+def period(job: Job) -> timedelta:
+    """From one slot to the next; the shortest such time, where they differ."""
+    return slots.calendar(job.frequency, job.at).period
+
+
 def tolerance(job: Job) -> timedelta:
     """How much too early a timer's start may be (AccuracySec=, a clock that was just set)."""
-    period = slots.calendar(job.frequency, job.at).period
-    return timedelta(seconds=5) if period < timedelta(minutes=5) else _EARLIEST
+    return timedelta(seconds=5) if period(job) < timedelta(minutes=5) else _EARLIEST
 
 
 def _done(job: Job, now: datetime) -> datetime | None:
@@ -67,7 +71,9 @@ def next_run(job: Job, now: datetime, zone: tzinfo) -> datetime | None:
     return slots.following(slots.calendar(job.frequency, job.at), now, zone)
 
 
-def retry_at(job: Job, attempts: Attempts, since: datetime) -> datetime | None:
-    """When the slot is tried again after these attempts, the last of which ended at `since`; None: give up."""
+def retry_at(job: Job, attempts: Attempts, since: datetime, earliest: datetime | None = None) -> datetime | None:
+    """When the slot is tried again after these attempts, the last of which ended at `since`, and not before `earliest`;
+    None: give up.
+    """
     cal = slots.calendar(job.frequency, job.at)
-    return slots.retry_at(cal, attempts.first or since, attempts.count, since)
+    return slots.retry_at(cal, attempts.first or since, attempts.count, since, earliest)

@@ -14,6 +14,12 @@ RunState = Literal["queued", "running", "done", "failed", "died"]
 # What is sold one by one.
 Resource = Literal["post", "user", "media"]
 AccountState = Literal["ok", "protected", "suspended", "gone"]
+_SAID: dict[AccountState, str] = {
+    "ok": "can be read again",
+    "gone": "is gone from X",
+    "suspended": "is suspended at X",
+    "protected": "is protected, and cannot be read",
+}
 
 
 @dataclass(frozen=True)
@@ -65,12 +71,26 @@ class Account:
     checked_at: datetime
     posts_a_day: float
 
+    @property
+    def said(self) -> str:
+        """Its state in words."""
+        return f"@{self.username} {_SAID[self.state]}"
+
+
+@dataclass(frozen=True)
+class FeedSpec:
+    """What a job asks to be fetched; `account_id` is that of the account that it is the timeline of, "" for none."""
+
+    kind: str
+    spec: str
+    account_id: str = ""
+
 
 @dataclass(frozen=True)
 class Feed:
     """One source as fetched; `cursor` is its own word for how far it was read, `read_at` when last to its end.
 
-    `account_id` is that of the account that it is the timeline of, "" where it is none.
+    `account_id` as in FeedSpec.
     """
 
     id: int

@@ -7,15 +7,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from xtrack import ledger, locks
-from xtrack.config import settings
+from xtrack.access import JobAccess
 from xtrack.context import Context
-from xtrack.errors import GaveUp, NotFound, Stopped, Temporary, XTrackError
-from xtrack.models import Digest, Feed, Job, Post, Run, Start
-from xtrack.sources import open_source
+from xtrack.errors import GaveUp, NotFound, Paused, Stopped, Temporary, XTrackError
+from xtrack.models import Account, Digest, Feed, Job, Post, Run, Start
+from xtrack.settings import Settings, load
+from xtrack.sources import Timeline, account_kind, open_source
 from xtrack.store.database import RunGone, source_changed
 
 UNIT_SECONDS = 15 * 60
-_QUIET = Digest(method="none", headline="Nothing new", lines=(), omitted=0)
+# How long the network may take to be up after the machine woke.
+_NETWORK_SECONDS = 3 * 60
+_A_DAY = timedelta(days=1)
 
 
 def run_job(context: Context, job_id: int, start: Start) -> int:
@@ -153,13 +156,13 @@ def close_died_run(context: Context, job_id: int) -> None:
     context.say(f"run {run.id}: {error}")
 
 
-def _next_try(context: Context, run: Run, since: datetime) -> datetime | None:
-    """When the slot of a run that failed is tried again; None: never, or the run has no slot."""
+def _next_try(context: Context, run: Run, since: datetime, earliest: datetime | None = None) -> datetime | None:
+    """When the slot of a run that failed is tried again, not before `earliest`; None: never, or the run has no slot."""
     if run.slot is None:
         return None
     before = context.store.attempts(run.job_id, run.slot)
     attempts = replace(before, count=before.count + 1, first=before.first or run.started_at)
-    return ledger.retry_at(_job_of(context, run), attempts, since)
+    return ledger.retry_at(_job_of(context, run), attempts, since, earliest)
 
 
 def _job_of(context: Context, run: Run) -> Job:
@@ -179,66 +182,117 @@ def _missed(context: Context, job_id: int, slot: datetime) -> int:
 
 def _work(context: Context, run: Run) -> None:
     """Fetch, summarise, finish."""
-    job = _job_of(context, run)
+    job, settings = _job_of(context, run), load(context.home, os.environ)
     context.store.set_stage(run, "waiting for one of the parallel places")
-    places = locks.places(context.home.locks, settings(context.home, os.environ).parallel_runs)
+    places = locks.places(context.home.locks, settings.parallel_runs)
     with locks.waited_for(places, _extend_timeout):
         feeds = context.store.feeds(job.id)
-        for feed in feeds:
-            context.store.set_stage(run, f"fetching {feed.spec}")
-            _fetch(context, run, feed)
+        paused = _fetch_all(context, run, feeds, settings)
         context.store.set_stage(run, "summarising")
         posts, seen = _new_posts(context, run, job, feeds)
-        digest = _summarise(posts, job)
+        told, noticed = context.store.notices(job.id)
+        lost = [account for account in context.store.accounts(job.id) if account.state != "ok"]
+        notices = dict.fromkeys([*told, *(account.said for account in lost), *paused])
+        digest = replace(_summarise(posts, job, lost, bool(paused)), notices=tuple(notices))
         # A run by hand closes the slot that has come, also meanwhile, and that nobody has done.
         slot = run.slot or ledger.due(_job_of(context, run), context.clock(), context.zone)
-        summary_id = context.store.finish_run(run, digest, len(posts), seen, slot, context.clock())
+        summary_id = context.store.finish_run(run, digest, len(posts), seen, slot, context.clock(), noticed)
     following = ledger.next_run(job, max(context.clock(), slot or run.started_at), context.zone)
     then = f"next run {context.local(following)}" if following else "paused"
     context.say(f"run {run.id}: summary {summary_id}: {digest.headline}; {then}")
 
 
-def _fetch(context: Context, run: Run, feed: Feed) -> None:
+def _fetch_all(context: Context, run: Run, feeds: Sequence[Feed], settings: Settings) -> list[str]:
+    """Read on in each feed; gives why that came to a pause, if it did.
+
+    The one that was not read for longest comes first, so that a pause hits another one the next time.
+    """
+    patience = _NETWORK_SECONDS if run.trigger == "timer" else 0
+    access = JobAccess(context, settings, run.job_id, settings.x.max_posts, patience, _extend_timeout)
+    try:
+        _look_again(context, run, access)
+        for feed in sorted(feeds, key=lambda feed: (feed.read_at or run.started_at - _A_DAY * 9999, feed.id)):
+            context.store.set_stage(run, f"fetching {access.called(feed)}")
+            _fetch(context, run, feed, access)
+    except Paused as pause:
+        hint = f" ({pause.hint})" if pause.hint else ""
+        context.say(f"run {run.id}: {pause}{hint}")
+        return [str(pause)]
+    return []
+
+
+def _look_again(context: Context, run: Run, access: JobAccess) -> None:
+    """Look up the accounts whose names were not looked up for long: they may have other ones."""
+    if access.x.recheck is None:
+        return
+    before = context.clock() - access.x.recheck
+    for kind, ids in context.store.accounts_checked_before(run.job_id, before).items():
+        accounts = account_kind(kind)
+        for found in accounts.look_again(ids, access) if accounts else ():
+            context.store.add_accounts(found.accounts, found.missing, access.bill(found.bought))
+
+
+def _fetch(context: Context, run: Run, feed: Feed, access: JobAccess) -> None:
     """Read on from the feed's cursor, one walk at a time; each page is stored with the cursor behind it."""
-    added = 0
+    added, name = 0, access.called(feed)
     with locks.waited_for([locks.feed(context.home.locks, feed.id)], _extend_timeout):
         now, begun = context.store.feed(feed.id), context.clock()
         if now is None:
             raise source_changed()
         if now.read_at and run.started_at < now.read_at <= begun:
-            context.say(f"run {run.id}: {feed.spec}: another run has just read it")
+            context.say(f"run {run.id}: {name}: another run has just read it")
             return
-        for page in open_source(now.kind, now.spec).read(now.cursor, begun):
-            added += context.store.add_page(run, now.id, page)
-        context.store.note_read(run, now.id, begun)
-    context.say(f"run {run.id}: {feed.spec}: {_posts(added)} fetched")
+        try:
+            for page in _opened(now, access).read(now.cursor, begun):
+                added += context.store.add_page(run, now.id, page, access.bill_page(page) if now.account_id else None)
+            context.store.note_read(run, now.id, begun)
+        finally:
+            context.say(f"run {run.id}: {name}: {_posts(added)} fetched{access.spent()}")
+
+
+def _opened(feed: Feed, access: JobAccess) -> Timeline:
+    accounts = account_kind(feed.kind)
+    return accounts.open_timeline(feed.spec, access) if accounts else open_source(feed.kind, feed.spec)
 
 
 def _new_posts(context: Context, run: Run, job: Job, feeds: Sequence[Feed]) -> tuple[list[Post], dict[int, int]]:
     """The job's posts beyond its watermarks, each once, and the new watermarks."""
     posts: dict[str, Post] = {}
     seen: dict[int, int] = {}
+    begin = run.started_at - max(ledger.period(job), _A_DAY)
     for feed in feeds:
         seen[feed.id] = context.store.last_arrival(feed.id)
-        found, left_out = context.store.new_posts(job, feed.id, seen[feed.id])
-        posts.update((post.id, post) for post in found)
+        since = begin if feed.account_id else None
+        found, left_out = context.store.new_posts(job, feed.id, seen[feed.id], since)
+        posts.update((post.id, post) for post in found if post.kind not in job.excluded)
         if left_out:
             context.say(f"run {run.id}: {_posts(left_out)} that came before are stored, not summarised")
+        if unwanted := sum(post.kind in job.excluded for post in found):
+            context.say(f"run {run.id}: {_posts(unwanted)} left out, being {' or '.join(job.excluded)}")
     return list(posts.values()), seen
 
 
-def _summarise(posts: Sequence[Post], job: Job) -> Digest:
+def _summarise(posts: Sequence[Post], job: Job, lost: Sequence[Account], is_paused: bool) -> Digest:
     if not posts:
-        return _QUIET
+        return Digest(method="none", headline=_quiet(job, lost, is_paused), lines=(), omitted=0)
     from xtrack.summarizers.extractive import Extractive
 
     return Extractive().summarize(posts, job.topics)
 
 
+def _quiet(job: Job, lost: Sequence[Account], is_paused: bool) -> str:
+    """What is said without posts: "nothing new" only of what was read."""
+    if is_paused:
+        return "Nothing more was read"
+    if not lost:
+        return "Nothing new"
+    return "Nothing could be read" if len(lost) == len(job.names) else "Nothing new from the others"
+
+
 def _fail(context: Context, run: Run, error: XTrackError) -> int:
     """Record and log a failed run; gives its exit code."""
     now = context.clock()
-    next_try = _next_try(context, run, now) if error.can_retry else None
+    next_try = _next_try(context, run, now, getattr(error, "retry_at", None)) if error.can_retry else None
     gave_up = error.can_retry and run.slot is not None and next_try is None
     exit_code = GaveUp.exit_code if gave_up else error.exit_code
     context.store.fail_run(run, "failed", now, exit_code, str(error), next_try)

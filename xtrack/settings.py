@@ -1,7 +1,10 @@
 """What config.toml and the environment set."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+
+from xtrack.config import Home, settings
 
 
 class Secret:
@@ -32,3 +35,20 @@ class X:
     user_price: int = 10000
     media_price: int = 0
     priced_on: date = date(2026, 8, 1)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is set. `parallel_runs` is how many runs of this home work at once, `budget` how much may be bought for all
+    jobs together in a UTC month, in millionths of a dollar.
+    """
+
+    parallel_runs: int = 8
+    budget: int | None = None
+    x: X = X()
+
+
+def load(home: Home, environ: Mapping[str, str]) -> Settings:
+    """What the config and the environment say, or the defaults. Raises Misconfigured."""
+    token, base_url = environ.get("XTRACK_X_TOKEN"), environ.get("XTRACK_X_BASE_URL") or X.base_url
+    return Settings(settings(home, environ).parallel_runs, x=X(Secret(token) if token else None, base_url))

@@ -180,8 +180,11 @@ def gap(cal: Calendar, now: datetime, zone: tzinfo) -> date | None:
     return next((w.date() for w in walls if w.replace(tzinfo=zone) > now and not _instant(w, zone)), None)
 
 
-def retry_at(cal: Calendar, first: datetime, attempts: int, since: datetime) -> datetime | None:
-    """When a slot is tried again after `attempts` failures, 5, 10, 20, 40 … minutes after `since`; None: give up.
+def retry_at(
+    cal: Calendar, first: datetime, attempts: int, since: datetime, earliest: datetime | None = None
+) -> datetime | None:
+    """When a slot is tried again after `attempts` failures, 5, 10, 20, 40 … minutes after `since` and not before
+    `earliest`; None: give up.
 
     It is given up when that would be later than half a period or six hours, whichever is less, after the `first`
     attempt's start. Periods under 15 minutes are never retried: the next slot does it.
@@ -189,4 +192,5 @@ def retry_at(cal: Calendar, first: datetime, attempts: int, since: datetime) -> 
     if cal.period < timedelta(minutes=15):
         return None
     at = since + timedelta(minutes=5) * 2 ** (attempts - 1)
+    at = max(at, earliest) if earliest else at
     return at if at - first <= min(cal.period / 2, _SIX_HOURS) else None

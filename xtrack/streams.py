@@ -5,6 +5,7 @@ import sys
 from typing import TextIO
 
 _LONGEST_LINE = 1000
+_CLEAR = "\r\x1b[K"
 
 
 def open_all() -> None:
@@ -22,10 +23,26 @@ def open_all() -> None:
 def tell(line: str) -> None:
     """Tell whoever watches, by stderr. That nobody can be told stops nothing."""
     try:
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{_CLEAR if _is_watched() else ''}{line}\n")
         sys.stderr.flush()
     except OSError:
         abandon(sys.stderr)
+
+
+def show(progress: str) -> None:
+    """Show a terminal how far something is, in the place of what it showed before and until the next line."""
+    if _is_watched():
+        try:
+            width = os.get_terminal_size(sys.stderr.fileno()).columns
+            sys.stderr.write(f"{_CLEAR}{printable(progress)[: width - 1]}")
+            sys.stderr.flush()
+        except OSError:
+            abandon(sys.stderr)
+
+
+def _is_watched() -> bool:
+    """Whether stderr is a terminal that can take back what it showed."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def abandon(stream: TextIO) -> None:

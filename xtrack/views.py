@@ -8,8 +8,11 @@ from typing import Any
 
 from xtrack.columns import cut, fitting, tidy, width
 from xtrack.compose import Local, byline, link
+from xtrack.feeds import Cost
 from xtrack.jobs import Status
 from xtrack.models import Hit, Job, Post, Run, Summary
+from xtrack.money import shown
+from xtrack.spending import RESOURCES, Spending, Spent
 
 _EVERY = {
     "1min": "every minute",
@@ -18,6 +21,8 @@ _EVERY = {
     "weekdays": "every weekday",
     "weekly": "every week",
 }
+_SOURCES = {"sample": "the bundled sample", "x": "X"}
+_WHOSE = 40
 _AT_A_TIME = ("daily", "weekdays", "weekly")
 
 
@@ -30,9 +35,17 @@ def every(job: Job) -> str:
 
 def watched(job: Job) -> str:
     """What a job watches, in words."""
-    source = "the bundled sample" if job.source == "sample" else job.source
+    source = _SOURCES.get(job.source, job.source)
     names = ", ".join(f"@{name}" for name in job.names)
-    return (f"{names} in {source}" if names else source) + (f", on {' or '.join(job.topics)}" if job.topics else "")
+    if names:
+        source = f"{names} {'at' if job.source == 'x' else 'in'} {source}"
+    return source + (f", on {' or '.join(job.topics)}" if job.topics else "")
+
+
+def cost(cost: Cost) -> str:
+    """What reading accounts may cost a month, in words."""
+    low, high = shown(round(cost.low, -4)), shown(round(cost.high, -4))
+    return f"{low} to {high} a month, by about {cost.posts_a_day:.3g} posts a day so far"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -66,9 +79,8 @@ def result(status: Status, local: Local) -> str:
     """What a job's last run came to, or that a slot is overdue."""
     if status.overdue:
         return f"overdue since {local(status.overdue)}" + (f" ({status.problem})" if status.problem else "")
-    if status.last is None:
-        return "-"
-    return outcome(status.last, local)
+    lost = [account.said for account in status.lost]
+    return "; ".join([outcome(status.last, local) if status.last else "-", *lost])
 
 
 def outcome(run: Run, local: Local) -> str:
@@ -91,6 +103,8 @@ def job_text(status: Status, local: Local, what: str) -> str:
         "watches": watched(job),
         "source": what,
         "runs": every(job) + (f" at {job.at}" if job.frequency in _AT_A_TIME else ""),
+        "without": " and ".join(job.excluded) + (", at the source" if job.excluded_at_source else ""),
+        "budget": f"{shown(job.budget)} a month" if job.budget is not None else "",
         "state": "paused" if job.paused else "active",
         "installed": local(job.created_at),
         "last run": local(job.last_run) if job.last_run else "never",
@@ -100,6 +114,32 @@ def job_text(status: Status, local: Local, what: str) -> str:
         "timer": status.timer,
     }
     return "\n".join([f"Job {job.id}", *(f"  {name + ':':<11}{fact}" for name, fact in facts.items() if fact)])
+
+
+def spending_text(spending: Spending) -> str:
+    """usage."""
+    rows = [
+        (
+            _whose(spent),
+            *(str(spent.counts[name]) for name in RESOURCES),
+            *map(_sum, (spent.cost, spent.forecast, spent.budget)),
+        )
+        for spent in (*spending.jobs, spending.total)
+    ]
+    rows[-1] = ("all", *rows[-1][1:])
+    head = ("JOB", "POSTS", "USERS", "MEDIA", "COST", "FORECAST", "BUDGET")
+    return f"Bought in {spending.month} (UTC)\n{table(head, rows)}"
+
+
+def _whose(spent: Spent) -> str:
+    if spent.job:
+        return f"{spent.job_id}  {cut(watched(spent.job), _WHOSE)}"
+    return f"{spent.job_id}  (deleted)" if spent.job_id else "-  (names looked up)"
+
+
+def _sum(micros: int | None) -> str:
+    """A sum to the cent."""
+    return "-" if micros is None else shown(round(micros, -4))
 
 
 def runs_table(runs: Sequence[Run], local: Local) -> str:
@@ -197,6 +237,11 @@ def utc(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
+def dollars(micros: int | None) -> float | None:
+    """A sum in dollars."""
+    return None if micros is None else micros / 1_000_000
+
+
 def job_json(status: Status) -> dict[str, Any]:
     job, last = status.job, status.last
     return {
@@ -214,6 +259,10 @@ def job_json(status: Status) -> dict[str, Any]:
         "overdue_since": utc(status.overdue),
         "problem": status.problem or None,
         "timer": status.timer or None,
+        "exclude": list(job.excluded),
+        "exclude_at_source": job.excluded_at_source,
+        "budget": dollars(job.budget),
+        "lost_accounts": [{"id": one.id, "name": one.username, "state": one.state} for one in status.lost],
     }
 
 
@@ -235,6 +284,23 @@ def run_json(run: Run) -> dict[str, Any]:
     }
 
 
+def spending_json(spending: Spending) -> dict[str, Any]:
+    return {
+        "month": spending.month,
+        "jobs": [{"job": spent.job_id, **_spent_json(spent)} for spent in spending.jobs],
+        "total": _spent_json(spending.total),
+    }
+
+
+def _spent_json(spent: Spent) -> dict[str, Any]:
+    return {
+        **{f"{name}s" if name != "media" else name: spent.counts[name] for name in RESOURCES},
+        "cost": dollars(spent.cost),
+        "forecast": dollars(spent.forecast),
+        "budget": dollars(spent.budget),
+    }
+
+
 def summary_json(summary: Summary) -> dict[str, Any]:
     digest = summary.digest
     return {
@@ -246,6 +312,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "headline": digest.headline,
         "posts": summary.post_count,
         "omitted": digest.omitted,
+        "notices": list(digest.notices),
         "lines": [{"text": line.text, "group": line.group, "posts": list(line.post_ids)} for line in digest.lines],
     }
 

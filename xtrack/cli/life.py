@@ -1,6 +1,6 @@
 """A job's life: install, update, pause, resume, delete."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +20,8 @@ _MANY = 50
     epilog="""\b
 Examples:
   xtrack install-job --source sample --every 1min
+  xtrack install-job @kaya @oslo_ferries --every daily --at 07:30 --budget 5
+  xtrack install-job @kaya --every hourly --exclude replies,reposts --preview
   xtrack install-job @kaya @oslo_ferries --source /srv/posts.jsonl --every daily --at 07:30
   xtrack install-job --source ~/posts.jsonl --every hourly --topic energy --topic "public transport"
   xtrack install-job --each @kaya @oslo_ferries --source ~/posts.jsonl --every weekdays --at 08:00
@@ -40,7 +42,10 @@ Examples:
     metavar="MOMENT",
     help="The first digest covers the posts since then: 30d, 2026-11-01. Default: the newest 500.",
 )
+@click.option("--exclude-at-source", "at_source", is_flag=True, help="Have X leave these out, unpaid; threads go too.")
+@click.option("--preview", "look", is_flag=True, help="Show the first posts, also where they have to be bought.")
 @click.option("--paused", is_flag=True, help="Without timers for now; resume-job writes them.")
+@options.yes
 @click.pass_obj
 def install_job(
     context: "Context",
@@ -49,21 +54,51 @@ def install_job(
     at: str | None,
     source: str | None,
     topics: tuple[str, ...],
+    exclude: Any,
+    budget: int | None,
     each: bool,
     listing: str | None,
     since: str | None,
+    at_source: bool,
+    look: bool,
     paused: bool,
+    yes: bool,
 ) -> None:
-    """Make a job and its timer. Several names make one job that watches all of them, or with --each one job a name."""
+    """Make a job and its timer. Several names make one job that watches all of them, or with --each one job a name.
+
+    Without --source the names are accounts at X. They are looked up, which costs a little, and no post is bought before
+    the first run.
+    """
     from xtrack import jobs
 
     if listing:
         names += tuple(jobs.listed(_text(listing)))
     if len(names) > _MANY and (each or listing):
         say(f"Making {len(names)} jobs …")
-    wish = jobs.Wish(names=names, source=source, topics=topics, frequency=every, at=at, since=since)
-    changed = jobs.install(context, wish, each=each or listing is not None, paused=paused)
+    wish = jobs.Wish(
+        names=names,
+        source=source,
+        topics=topics,
+        frequency=every,
+        at=at,
+        since=since,
+        excluded=exclude,
+        excluded_at_source=at_source,
+        budget=budget,
+    )
+    changed = jobs.install(context, wish, _agree(yes), each or listing is not None, paused, look)
     _print_change(context, changed, "installed, paused" if paused else "installed")
+
+
+def _agree(yes: bool) -> Callable[[str, bool], None]:
+    """Tell a price before it is paid, and ask where that is much."""
+
+    def agree(price: str, is_much: bool) -> None:
+        say(price)
+        if is_much and not yes:
+            click.confirm("Go on?", abort=True, err=True)
+
+    return agree
 
 
 def _text(path: str) -> str:
@@ -92,6 +127,8 @@ def _print_change(context: "Context", changed: Any, what: str) -> None:
         elif next_run:
             line += f" Next run: {context.local(next_run)}"
         click.echo(line)
+    if changed.cost:
+        click.echo(f"Cost: {views.cost(changed.cost)}")
     if changed.preview:
         click.echo(f"The first posts of its source:\n{views.preview_text(changed.preview, context.local, columns())}")
     for note in changed.notes:
@@ -104,6 +141,7 @@ Examples:
   xtrack update-job 1 --every every_6_hours --at 06:15
   xtrack update-job 1 @kaya @oslo_ferries
   xtrack update-job 1 --no-topics
+  xtrack update-job 1 --exclude replies --budget 2.50
 """
 )
 @options.job
@@ -111,6 +149,10 @@ Examples:
 @options.schedule(required=False)
 @click.option("--no-names", is_flag=True, help="Watch everybody in the source.")
 @click.option("--no-topics", is_flag=True, help="Take posts on everything.")
+@click.option("--no-exclude", is_flag=True, help="Leave nothing out.")
+@click.option("--exclude-at-source/--no-exclude-at-source", "at_source", default=None, help="Have X leave these out.")
+@click.option("--no-budget", is_flag=True, help="Let it cost what it costs.")
+@options.yes
 @click.pass_obj
 def update_job(
     context: "Context",
@@ -120,15 +162,22 @@ def update_job(
     at: str | None,
     source: str | None,
     topics: tuple[str, ...],
+    exclude: Any,
+    budget: int | None,
     no_names: bool,
     no_topics: bool,
+    no_exclude: bool,
+    at_source: bool | None,
+    no_budget: bool,
+    yes: bool,
 ) -> None:
     """Change a job. What is not named stays; names and topics replace those that were there."""
     from xtrack import jobs
 
-    if (names and no_names) or (topics and no_topics):
+    if any(((names and no_names), (topics and no_topics), (exclude and no_exclude), (budget and no_budget))):
         raise UsageError("those that are named, or none?", "xtrack update-job --help")
-    if not any((names, every, at, source, topics, no_names, no_topics)):
+    wished = (names, every, at, source, topics, exclude, no_names, no_topics, no_exclude, no_budget)
+    if not any(wished) and budget is None and at_source is None:
         raise UsageError("what is to be changed?", "xtrack update-job --help")
     wish = jobs.Wish(
         names=() if no_names else names or None,
@@ -136,8 +185,11 @@ def update_job(
         topics=() if no_topics else topics or None,
         frequency=every,
         at=at,
+        excluded=() if no_exclude else exclude,
+        excluded_at_source=False if no_exclude else at_source,
+        budget=-1 if no_budget else budget,
     )
-    _print_change(context, jobs.update(context, job_id, wish), "updated")
+    _print_change(context, jobs.update(context, job_id, wish, _agree(yes)), "updated")
 
 
 def _chosen(context: "Context", job_ids: Iterable[int], every_job: bool) -> list[int]:
@@ -196,7 +248,7 @@ Examples:
 )
 @options.jobs_named
 @options.all_jobs
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.yes
 @click.pass_obj
 def delete_job(context: "Context", job_ids: tuple[int, ...], every_job: bool, yes: bool) -> None:
     """Delete jobs with their runs and summaries. This cannot be undone."""

@@ -14,6 +14,27 @@ def as_json(function: _F) -> _F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(function)
 
 
+def _dollars(text: str) -> int:
+    """A sum in millionths."""
+    from xtrack import money
+
+    try:
+        return money.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no sum: {error}") from None
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    """Kinds of posts, with commas between them."""
+    from xtrack.jobs import EXCLUDABLE
+
+    words = [word.strip() for word in text.split(",")]
+    if strange := [word for word in words if word not in EXCLUDABLE]:
+        raise click.BadParameter(f"{strange[0]!r} is none of {', '.join(EXCLUDABLE)}")
+    return tuple(kind for name, kind in EXCLUDABLE.items() if name in words)
+
+
+yes = click.option("--yes", is_flag=True, help="Do not ask.")
 job = click.argument("job_id", metavar="JOB", type=NUMBER)
 jobs_named = click.argument("job_ids", metavar="[JOB]...", type=NUMBER, nargs=-1)
 all_jobs = click.option("--all", "every_job", is_flag=True, help="All jobs.")
@@ -26,7 +47,18 @@ def schedule(required: bool) -> Callable[[_F], _F]:
     def add(function: _F) -> _F:
         for option in (
             click.option("--topic", "topics", multiple=True, metavar="T", help="Only posts on this; may be repeated."),
-            click.option("--source", metavar="FILE|URL|sample", help="Where posts come from: see docs/sources.md."),
+            click.option("--budget", type=_dollars, metavar="USD", help="The most that it may cost in a month."),
+            click.option(
+                "--exclude",
+                type=_kinds,
+                metavar="replies,reposts",
+                help="Leave these out of digests; replies to oneself, threads, stay.",
+            ),
+            click.option(
+                "--source",
+                metavar="FILE|URL|sample",
+                help="Where posts come from, instead of X: see docs/sources.md.",
+            ),
             click.option(
                 "--at",
                 metavar="[DAY ]HH:MM",

@@ -81,6 +81,28 @@ def show_job(context: "Context", job_id: int, as_json: bool) -> None:
         click.echo(views.job_text(status, context.local, jobs.source_of(context, job_id)))
 
 
+@cli.command(
+    epilog="""\b
+Examples:
+  xtrack usage
+  xtrack usage --month 2026-10 --json
+"""
+)
+@click.option("--month", metavar="YYYY-MM", help="A UTC month. Default: this one.")
+@options.as_json
+@click.pass_obj
+def usage(context: "Context", month: str | None, as_json: bool) -> None:
+    """What was bought this month, by job and in all, what it may come to, and the budgets."""
+    from xtrack import views
+    from xtrack.spending import spending
+
+    found = spending(context, month)
+    if as_json:
+        print_json(views.spending_json(found))
+    else:
+        click.echo(views.spending_text(found))
+
+
 @cli.command(epilog="Example: xtrack list-runs 1 --limit 5")
 @options.any_job
 @options.limit

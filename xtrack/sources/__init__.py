@@ -31,8 +31,10 @@ class Access(Protocol):
     `patience` is for how many seconds it may wait in all for a network that is not up yet.
     """
 
-    x: X
     patience: float
+
+    @property
+    def x(self) -> X: ...
 
     def reserve(self, each: Mapping[Resource, int], least: int, most: int) -> int:
         """Have money set aside for one call that brings between `least` and `most` items, each of them at the most so

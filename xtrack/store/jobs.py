@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from xtrack.models import Job
+from xtrack.models import FeedSpec, Job
 from xtrack.store import rows
 from xtrack.store.database import Database, no_job
 
@@ -16,23 +16,21 @@ _JOB = """SELECT jobs.*, (SELECT slot FROM runs WHERE job_id = jobs.id AND close
 class Jobs(Database):
     """What the program asks of jobs."""
 
-    def add_jobs(
-        self, jobs: Sequence[Job], feeds: Sequence[tuple[str, str]], since: datetime | None = None
-    ) -> list[Job]:
-        """Store new jobs, all or none, that read `feeds`, pairs of kind and spec; gives them with their numbers.
+    def add_jobs(self, jobs: Sequence[tuple[Job, Sequence[FeedSpec]]], since: datetime | None = None) -> list[Job]:
+        """Store new jobs, all or none, each with what it reads; gives them with their numbers.
 
         `since`: the first digest of each covers the posts since then.
         """
         with self.write() as db:
-            return [self._add_job(db, job, feeds, since) for job in jobs]
+            return [self._add_job(db, job, feeds, since) for job, feeds in jobs]
 
-    def _add_job(
-        self, db: sqlite3.Connection, job: Job, feeds: Sequence[tuple[str, str]], since: datetime | None
-    ) -> Job:
+    def _add_job(self, db: sqlite3.Connection, job: Job, feeds: Sequence[FeedSpec], since: datetime | None) -> Job:
         cursor = db.execute(
             """INSERT INTO jobs
-            (source, names, topics, frequency, at, paused, created_at, schedule_since, unsettled) VALUES
-            (:source, :names, :topics, :frequency, :at, :paused, :created_at, :schedule_since, 1)""",
+            (source, names, topics, frequency, at, paused, created_at, schedule_since, unsettled,
+            excluded, excluded_at_source, budget) VALUES
+            (:source, :names, :topics, :frequency, :at, :paused, :created_at, :schedule_since, 1,
+            :excluded, :excluded_at_source, :budget)""",
             rows.job_values(job),
         )
         job = replace(job, id=int(cursor.lastrowid or 0))
@@ -41,9 +39,7 @@ class Jobs(Database):
             db.execute("UPDATE job_feeds SET since = ? WHERE job_id = ?", [rows.stamp(since), job.id])
         return job
 
-    def update_job(
-        self, job_id: int, change: Callable[[Job], Job], feeds: Sequence[tuple[str, str]] | None = None
-    ) -> None:
+    def update_job(self, job_id: int, change: Callable[[Job], Job], feeds: Sequence[FeedSpec] | None = None) -> None:
         """Store what `change` makes of a job as it is now; `feeds` None: as they are. Raises NotFound when it is gone.
 
         Within one transaction, so that two commands that change different things of a job do not undo each other.
@@ -54,25 +50,30 @@ class Jobs(Database):
                 raise no_job(job_id)
             db.execute(
                 """UPDATE jobs SET source = :source, names = :names, topics = :topics, frequency = :frequency,
-                at = :at, paused = :paused, schedule_since = :schedule_since, unsettled = 1 WHERE id = :id""",
+                at = :at, paused = :paused, schedule_since = :schedule_since, unsettled = 1,
+                excluded = :excluded, excluded_at_source = :excluded_at_source, budget = :budget WHERE id = :id""",
                 rows.job_values(change(rows.job(row))),
             )
             if feeds is not None:
                 self._set_feeds(db, job_id, feeds)
 
-    def _set_feeds(self, db: sqlite3.Connection, job_id: int, feeds: Iterable[tuple[str, str]]) -> None:
+    def _set_feeds(self, db: sqlite3.Connection, job_id: int, feeds: Iterable[FeedSpec]) -> None:
         wanted = []
-        for kind, spec in feeds:
-            db.execute("INSERT INTO feeds (kind, spec) VALUES (?, ?) ON CONFLICT DO NOTHING", [kind, spec])
-            row = db.execute("SELECT id FROM feeds WHERE kind = ? AND spec = ?", [kind, spec]).fetchone()
+        for feed in feeds:
+            sql = "INSERT INTO feeds (kind, spec, account_id) VALUES (:kind, :spec, :account_id) ON CONFLICT DO NOTHING"
+            db.execute(sql, vars(feed))
+            row = db.execute("SELECT id FROM feeds WHERE kind = :kind AND spec = :spec", vars(feed)).fetchone()
             wanted.append(row["id"])
         for row in db.execute("SELECT feed_id FROM job_feeds WHERE job_id = ?", [job_id]).fetchall():
             if row["feed_id"] not in wanted:
                 db.execute("DELETE FROM job_feeds WHERE job_id = ? AND feed_id = ?", [job_id, row["feed_id"]])
                 self._drop_feed_if_unused(db, row["feed_id"])
         for feed_id in wanted:
+            # What readers had to know before is not for this one.
             db.execute(
-                "INSERT INTO job_feeds (job_id, feed_id) VALUES (?, ?) ON CONFLICT DO NOTHING", [job_id, feed_id]
+                """INSERT INTO job_feeds (job_id, feed_id, noticed) SELECT ?1, ?2, coalesce(max(id), 0)
+                FROM notices WHERE feed_id = ?2 ON CONFLICT DO NOTHING""",
+                [job_id, feed_id],
             )
 
     def _drop_feed_if_unused(self, db: sqlite3.Connection, feed_id: int) -> bool:

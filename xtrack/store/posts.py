@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from xtrack.models import Feed, Job, Page, Post, Run
+from xtrack.errors import XTrackError
+from xtrack.models import Bill, Feed, Job, Page, Post, Run
 from xtrack.store import rows
-from xtrack.store.database import Database, source_changed
+from xtrack.store.accounts import Accounts
+from xtrack.store.database import source_changed
 
 FIRST_DIGEST_POSTS = 500
 
@@ -40,7 +42,7 @@ def _without_forgotten(db: sqlite3.Connection, posts: Sequence[Post]) -> list[Po
     return kept
 
 
-class Posts(Database):
+class Posts(Accounts):
     """What the program asks of feeds and posts."""
 
     def feeds(self, job_id: int) -> list[Feed]:
@@ -53,13 +55,22 @@ class Posts(Database):
         found = self.all("SELECT * FROM feeds WHERE id = ?", [feed_id])
         return rows.feed(found[0]) if found else None
 
-    def add_page(self, run: Run, feed_id: int, page: Page) -> int:
-        """Store a page with its cursor in one transaction; gives how many of its posts the feed did not have.
+    def add_page(self, run: Run | None, feed_id: int, page: Page, bill: Bill | None = None) -> int:
+        """Store a page with its cursor and what it cost in one transaction; gives how many of its posts the feed did
+        not have. `run` is None where a person looks at the first posts.
 
         A post that is there already, an edited one, takes the newer text, but none that knows less of its original; one
-        that was purged stays as it is.
+        that was purged stays as it is. Where it cannot be stored, it was bought all the same.
         """
-        with self.write_as(run) as db:
+        try:
+            return self._add_page(run, feed_id, page, bill)
+        except XTrackError:
+            if bill:
+                self.settle(bill)
+            raise
+
+    def _add_page(self, run: Run | None, feed_id: int, page: Page, bill: Bill | None) -> int:
+        with self.write_as(run) if run else self.write() as db:
             if not db.execute("SELECT 1 FROM feeds WHERE id = ?", [feed_id]).fetchone():
                 raise source_changed()
             posts = _without_forgotten(db, page.posts)
@@ -69,7 +80,16 @@ class Posts(Database):
                 [(feed_id, post.id) for post in posts],
             ).rowcount
             db.execute("UPDATE feeds SET cursor = ? WHERE id = ?", [page.cursor, feed_id])
+            if bill:
+                self._settle(db, bill)
+                self._note(db, feed_id, page, bill.at)
         return max(added, 0)
+
+    def newest_posts(self, feed_id: int, count: int) -> list[Post]:
+        """The newest posts of a feed, newest first."""
+        sql = """SELECT posts.* FROM arrivals JOIN posts ON posts.id = post_id WHERE feed_id = ? AND purged_at IS NULL
+            ORDER BY created_at DESC, posts.id DESC LIMIT ?"""
+        return [rows.post(row) for row in self.all(sql, [feed_id, count])]
 
     def note_read(self, run: Run, feed_id: int, begun: datetime) -> None:
         """Note that a feed was read to its end, by a run that began with it at `begun`."""
@@ -80,19 +100,25 @@ class Posts(Database):
         """The number of a feed's newest arrival, 0 when it has none."""
         return int(self.all("SELECT coalesce(max(id), 0) FROM arrivals WHERE feed_id = ?", [feed_id])[0][0])
 
-    def new_posts(self, job: Job, feed_id: int, until: int) -> tuple[list[Post], int]:
+    def new_posts(
+        self, job: Job, feed_id: int, until: int, of_account_since: datetime | None = None
+    ) -> tuple[list[Post], int]:
         """A job's posts of a feed beyond its watermark up to arrival `until`, oldest first, and how many were left out.
 
-        A job's first digest of a feed covers the posts since the moment that it was installed with, or else the newest
-        FIRST_DIGEST_POSTS of them; the others are left out.
+        A job's first digest of a feed covers the posts since the moment that it was installed with, or else those
+        since `of_account_since` of an account's, where names filter nothing, and the newest FIRST_DIGEST_POSTS of
+        another; the others are left out.
         """
         told = self.all("SELECT seen, since FROM job_feeds WHERE job_id = ? AND feed_id = ?", [job.id, feed_id])
         seen, since = told[0] if told else (None, None)
         is_first = seen is None
-        by_name = f"AND author IN ({', '.join('?' * len(job.names))})" if job.names else ""
+        if of_account_since:
+            since = since or rows.stamp(of_account_since)
+        names = () if of_account_since else job.names
+        by_name = f"AND author IN ({', '.join('?' * len(names))})" if names else ""
         new = f"""FROM arrivals JOIN posts ON posts.id = post_id
             WHERE feed_id = ? AND arrivals.id > ? AND arrivals.id <= ? AND purged_at IS NULL {by_name}"""
-        values = [feed_id, seen or 0, until, *job.names]
+        values = [feed_id, seen or 0, until, *names]
         found = self.all(
             f"SELECT posts.* {new} AND created_at >= ? ORDER BY created_at DESC, posts.id DESC LIMIT ?",
             [*values, since if is_first and since else "", FIRST_DIGEST_POSTS if is_first and not since else -1],

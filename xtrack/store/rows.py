@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from xtrack.models import Digest, Feed, Hit, Job, Line, Original, Post, Run, Summary
+from xtrack.models import Account, Digest, Feed, Hit, Job, Line, Original, Post, Run, Summary
 from xtrack.words import spaced, unfound
 
 Row = sqlite3.Row | Mapping[str, Any]
@@ -44,6 +44,9 @@ def job(row: Row) -> Job:
         schedule_since=known(row["schedule_since"]),
         last_run=moment(row["last_run"]),
         closed_slot=moment(row["closed_slot"]),
+        excluded=tuple(json.loads(row["excluded"])),
+        excluded_at_source=bool(row["excluded_at_source"]),
+        budget=row["budget"],
     )
 
 
@@ -52,6 +55,7 @@ def job_values(job: Job) -> dict[str, Any]:
         **asdict(job),
         "names": json.dumps(job.names),
         "topics": json.dumps(job.topics),
+        "excluded": json.dumps(job.excluded),
         "created_at": stamp(job.created_at),
         "schedule_since": stamp(job.schedule_since),
     }
@@ -91,7 +95,11 @@ def post(row: Row) -> Post:
 
 
 def feed(row: Row) -> Feed:
-    return Feed(row["id"], row["kind"], row["spec"], row["cursor"], moment(row["read_at"]))
+    return Feed(row["id"], row["kind"], row["spec"], row["cursor"], moment(row["read_at"]), row["account_id"])
+
+
+def account(row: Row) -> Account:
+    return Account(row["id"], row["username"], row["name"], row["state"], known(row["checked_at"]), row["posts_a_day"])
 
 
 def post_values(post: Post) -> dict[str, Any]:
@@ -124,7 +132,7 @@ def summary(row: Row) -> Summary:
         run_id=row["run_id"],
         created_at=known(row["created_at"]),
         post_count=row["post_count"],
-        digest=Digest(row["method"], row["headline"], lines, row["omitted"]),
+        digest=Digest(row["method"], row["headline"], lines, row["omitted"], tuple(json.loads(row["notices"]))),
     )
 
 

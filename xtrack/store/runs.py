@@ -1,7 +1,10 @@
 """Runs: attempts to do a job, from their queue to the summary that they leave."""
 
+import json
 import sqlite3
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from xtrack.errors import NotFound
 from xtrack.models import Attempts, Digest, Run, Trigger
@@ -118,11 +121,18 @@ class Runs(Database):
             self._note_end(db, run.job_id, now, run.slot if next_try is None else None)
 
     def finish_run(
-        self, run: Run, digest: Digest, post_count: int, seen: dict[int, int], slot: datetime | None, now: datetime
+        self,
+        run: Run,
+        digest: Digest,
+        post_count: int,
+        seen: Mapping[int, int],
+        slot: datetime | None,
+        now: datetime,
+        noticed: Mapping[int, int] = MappingProxyType({}),
     ) -> int:
-        """End a run well, in one transaction: summary, its posts, the watermark of each feed, and the closed slot.
+        """End a run well, in one transaction: summary, its posts, the watermarks of each feed, and the closed slot.
 
-        `seen` maps feed ids to arrivals. Gives the summary's number.
+        `seen` maps feed ids to arrivals, `noticed` to notices. Gives the summary's number.
         """
         with self.write_as(run) as db:
             moved = db.executemany(
@@ -131,11 +141,15 @@ class Runs(Database):
             ).rowcount
             if moved < len(seen):
                 raise source_changed()
+            db.executemany(
+                "UPDATE job_feeds SET noticed = ? WHERE job_id = ? AND feed_id = ?",
+                [(notice, run.job_id, feed_id) for feed_id, notice in noticed.items()],
+            )
             lines = rows.lines_json(digest.lines)
             (summary_id,) = db.execute(
                 """INSERT INTO summaries
-                (job_id, run_id, created_at, post_count, method, headline, lines, omitted, words)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
+                (job_id, run_id, created_at, post_count, method, headline, lines, omitted, notices, words)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
                 [
                     run.job_id,
                     run.id,
@@ -145,6 +159,7 @@ class Runs(Database):
                     digest.headline,
                     lines,
                     digest.omitted,
+                    json.dumps(digest.notices, ensure_ascii=False),
                     rows.words_of_lines(lines),
                 ],
             ).fetchone()

@@ -120,6 +120,45 @@ def m003_search(db: Database) -> None:
         db.table(table).enable_fts(columns, create_triggers=True, tokenize=TOKENIZER)
 
 
+@migrations()
+def m004_accounts(db: Database) -> None:
+    """Accounts that are read one by one, what was bought, what whoever reads a feed has to know, what was learnt.
+
+    `bought` holds each thing once a UTC day, for the day; `usage` is the bill, so it refers to nothing that can go.
+    """
+    for statement in (
+        """CREATE TABLE accounts (
+            id TEXT PRIMARY KEY, username TEXT NOT NULL COLLATE NOCASE, name TEXT NOT NULL, state TEXT NOT NULL,
+            checked_at TEXT NOT NULL, posts_a_day REAL NOT NULL)""",
+        "CREATE INDEX accounts_username ON accounts(username)",
+        "ALTER TABLE feeds ADD COLUMN account_id TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX feeds_account ON feeds(account_id) WHERE account_id <> ''",
+        "ALTER TABLE jobs ADD COLUMN excluded TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE jobs ADD COLUMN excluded_at_source INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN budget INTEGER",
+        """CREATE TABLE notices (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            feed_id INTEGER NOT NULL REFERENCES feeds(id) ON DELETE CASCADE,
+            at TEXT NOT NULL, text TEXT NOT NULL)""",
+        "CREATE INDEX notices_feed ON notices(feed_id, id)",
+        "ALTER TABLE job_feeds ADD COLUMN noticed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE summaries ADD COLUMN notices TEXT NOT NULL DEFAULT '[]'",
+        """CREATE TABLE bought (
+            day TEXT NOT NULL, resource TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (day, resource, id))
+            WITHOUT ROWID""",
+        """CREATE TABLE usage (
+            month TEXT NOT NULL, job_id INTEGER NOT NULL, resource TEXT NOT NULL,
+            count INTEGER NOT NULL, cost INTEGER NOT NULL, first_at TEXT NOT NULL,
+            PRIMARY KEY (month, job_id, resource)) WITHOUT ROWID""",
+        """CREATE TABLE reservations (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            job_id INTEGER NOT NULL, cost INTEGER NOT NULL, until TEXT NOT NULL)""",
+        "CREATE TABLE learnt (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        "PRAGMA user_version = 4",
+    ):
+        db.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection, before: Callable[[], None]) -> None:
     """Bring the database up to date, once `before` has returned. Safe for several processes at once.
 

@@ -1,0 +1,117 @@
+"""How a job gets at what is sold: leave to buy within its budgets, bills, waiting, progress."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from xtrack.context import Context
+from xtrack.errors import Paused
+from xtrack.models import Bill, Bought, Feed, Page, Resource
+from xtrack.money import shown
+from xtrack.settings import Settings, X
+from xtrack.streams import show
+
+
+class JobAccess:
+    """What a source is given that costs something (sources.Access). One call is going on at a time.
+
+    `job_id` is whom it is for, 0 for no job yet; `posts` how many may be taken in all; `patience` as in Access;
+    `extend` is told of each wait how long it is.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        settings: Settings,
+        job_id: int,
+        posts: int,
+        patience: float = 0,
+        extend: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        self._context, self._settings, self._job_id = context, settings, job_id
+        self._posts_left, self._extend = posts, extend
+        self._reservation = self._paid = 0
+        self._names: dict[str, str] = {}
+        self._said = ""
+        self.patience = patience
+
+    @property
+    def x(self) -> X:
+        return self._settings.x
+
+    def reserve(self, each: Mapping[Resource, int], least: int, most: int) -> int:
+        """As sources.Access says."""
+        if "post" in each:
+            if self._posts_left < least:
+                raise Paused(
+                    f"{self.x.max_posts} posts were read, the most of one run; the next one reads on from there",
+                    "x.max_posts in the config says how many",
+                )
+            most = min(most, self._posts_left)
+        prices = self._prices()
+        cost = sum(count * prices[resource] for resource, count in each.items())
+        store, budget = self._context.store, self._settings.budget
+        self._reservation, granted = store.reserve(self._job_id, cost, least, most, budget, self._context.clock())
+        return granted
+
+    def take_at_most(self, posts: int) -> None:
+        """From now on."""
+        self._posts_left = posts
+
+    def release(self) -> None:
+        """As sources.Access says."""
+        if self._reservation:
+            self._context.store.release(self._reservation)
+        self._reservation = 0
+
+    def bill(self, bought: tuple[Bought, ...]) -> Bill:
+        """What was bought, at its prices, in place of what was reserved for it."""
+        prices, reservation = self._prices(), self._reservation
+        self._reservation = 0
+        items = {item: prices[item.resource] for item in bought}
+        self._paid += sum(items.values())
+        return Bill(reservation, self._job_id, self._context.clock(), items)
+
+    def bill_page(self, page: Page) -> Bill:
+        """As `bill`; counts the posts of a page."""
+        self._posts_left -= len(page.posts)
+        return self.bill(page.bought)
+
+    def _prices(self) -> dict[Resource, int]:
+        return {"post": self.x.post_price, "user": self.x.user_price, "media": self.x.media_price}
+
+    def spent(self) -> str:
+        """What was paid since it was last asked, in words."""
+        paid, self._paid = self._paid, 0
+        return f" for {shown(paid)}" if paid else ""
+
+    def called(self, feed: Feed) -> str:
+        """How a feed is called where people read it."""
+        name = self.username(feed.account_id) if feed.account_id else ""
+        return f"@{name}" if name else feed.spec
+
+    def username(self, account_id: str) -> str:
+        """As sources.Access says."""
+        if account_id not in self._names:
+            account = self._context.store.account(account_id)
+            self._names[account_id] = account.username if account else ""
+        return self._names[account_id]
+
+    def recall(self, name: str) -> str:
+        """As sources.Access says."""
+        return self._context.store.recall(name)
+
+    def remember(self, name: str, value: str) -> None:
+        """As sources.Access says."""
+        self._context.store.remember(name, value)
+
+    def wait(self, seconds: float, why: str) -> None:
+        """As sources.Access says."""
+        self._extend(seconds)
+        if why != self._said:
+            self._context.say(f"{why}: waiting")
+        self._said = why
+        time.sleep(seconds)
+
+    def show(self, progress: str) -> None:
+        """As sources.Access says."""
+        show(progress)
