@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import NOON, World, write_lines
-from xtrack import jobs, ledger, slots
+from xtrack import ledger, outcomes, slots
 from xtrack.doctor import examine
 from xtrack.models import Job
 from xtrack.run import run_job
@@ -394,4 +394,4 @@ def test_after_a_clock_that_was_back_doctor_has_nothing_to_say(boot: Boot) -> No
     host.pass_(3 * HOUR)
     host.err(-YEAR, 2 * HOUR)
     assert ledger_check(host)[0]
-    assert [status.overdue for status in jobs.statuses(host.world.context, [host.job])] == [None]
+    assert [status.overdue for status in outcomes.statuses(host.world.context, [host.job])] == [None]

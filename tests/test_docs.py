@@ -15,8 +15,8 @@ from tests.conftest import JOB
 from xtrack import errors, views
 from xtrack.cli import cli
 from xtrack.config import Settings
-from xtrack.jobs import Status
 from xtrack.models import Run
+from xtrack.outcomes import Status
 
 ROOT = Path(__file__).parents[1]
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))}

@@ -21,7 +21,7 @@ FLOORS = [
     ("xtrack.doctor", "xtrack.views", "xtrack.upkeep"),
     ("xtrack.spending",),
     ("xtrack.due",),
-    ("xtrack.jobs", "xtrack.run"),
+    ("xtrack.jobs", "xtrack.outcomes", "xtrack.run"),
     ("xtrack.feeds",),
     ("xtrack.access",),
     ("xtrack.context",),

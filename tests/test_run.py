@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import World, flocked, line, write_config, write_lines
-from xtrack import jobs, ledger, locks
+from xtrack import jobs, ledger, locks, outcomes
 from xtrack.due import run_due
 from xtrack.errors import NotFound, Temporary, XTrackError
 from xtrack.models import Digest, FeedSpec
@@ -451,9 +451,9 @@ def test_only_a_unit_s_run_is_found_by_its_invocation(world: World, job: int, mo
     by_timer_again = jobs.play(world.context, job)
     played(world, job)
     assert [run.invocation_id for run in world.store.runs()] == ["abc", ""]
-    assert jobs.invocation(world.context, job, by_timer_again.id) == "abc"
+    assert outcomes.invocation(world.context, job, by_timer_again.id) == "abc"
     with pytest.raises(NotFound, match="not started by a unit"):
-        jobs.invocation(world.context, job, by_timer_again.id - 1)
+        outcomes.invocation(world.context, job, by_timer_again.id - 1)
 
 
 # what happens meanwhile

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.conftest import JOB
 from xtrack import views
 from xtrack.columns import width
-from xtrack.jobs import Status
 from xtrack.models import Digest, Hit, Line, Original, Post, Run, Summary
+from xtrack.outcomes import Status
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 POST = Post("7", "kaya", "Kaya", NOON, "post", "The mill wheel turns again.", "https://x.com/kaya/status/7")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from xtrack import jobs, ledger
+from xtrack import jobs, ledger, outcomes
 from xtrack.config import config_mode, settings
 from xtrack.context import Context
 from xtrack.errors import NotFound, XTrackError
@@ -118,7 +118,7 @@ def _drift(context: Context) -> Check:
 def _slots(context: Context, all_jobs: Sequence[Job]) -> Iterator[Check]:
     late = [
         (status.job.id, f"{context.local(status.overdue)} was not done", status.problem)
-        for status in jobs.statuses(context, all_jobs)
+        for status in outcomes.statuses(context, all_jobs)
         if status.overdue
     ]
     late += [

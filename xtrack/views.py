@@ -9,9 +9,9 @@ from typing import Any
 from xtrack.columns import cut, fitting, tidy, width
 from xtrack.compose import Local, byline, link
 from xtrack.feeds import Cost
-from xtrack.jobs import Status
 from xtrack.models import Hit, Job, Post, Run, Summary
 from xtrack.money import shown
+from xtrack.outcomes import Status
 from xtrack.spending import RESOURCES, Spending, Spent
 
 _EVERY = {

@@ -30,9 +30,9 @@ Examples:
 @click.pass_obj
 def logs(context: "Context", job_id: int, run_id: int | None, lines: int, follow: bool) -> None:
     """What a job's runs have logged."""
-    from xtrack import jobs
+    from xtrack import outcomes
 
-    context.backend.print_log(job_id, jobs.invocation(context, job_id, run_id), lines, follow)
+    context.backend.print_log(job_id, outcomes.invocation(context, job_id, run_id), lines, follow)
 
 
 @cli.command(epilog="Example: xtrack sync --dry-run")

@@ -56,10 +56,10 @@ def run_due(context: "Context") -> None:
 @click.pass_obj
 def list_jobs(context: "Context", as_json: bool) -> None:
     """All jobs: state, last run and its result, next run."""
-    from xtrack import jobs, views
+    from xtrack import outcomes, views
 
     print_list(
-        lambda: jobs.statuses(context, context.jobs()),
+        lambda: outcomes.statuses(context, context.jobs()),
         views.job_json if as_json else None,
         lambda found: views.jobs_table(found, context.local),
         "No jobs yet. To try one: xtrack install-job --source sample --every hourly",
@@ -72,13 +72,13 @@ def list_jobs(context: "Context", as_json: bool) -> None:
 @click.pass_obj
 def show_job(context: "Context", job_id: int, as_json: bool) -> None:
     """All that is known of one job."""
-    from xtrack import jobs, views
+    from xtrack import outcomes, views
 
-    (status,) = jobs.statuses(context, [context.job(job_id)])
+    (status,) = outcomes.statuses(context, [context.job(job_id)])
     if as_json:
         print_json(views.job_json(status))
     else:
-        click.echo(views.job_text(status, context.local, jobs.source_of(context, job_id)))
+        click.echo(views.job_text(status, context.local, outcomes.source_of(context, job_id)))
 
 
 @cli.command(
@@ -110,12 +110,12 @@ def usage(context: "Context", month: str | None, as_json: bool) -> None:
 @click.pass_obj
 def list_runs(context: "Context", job_id: int | None, limit: int, as_json: bool) -> None:
     """The newest runs, of one job or of all."""
-    from xtrack import jobs, views
+    from xtrack import outcomes, views
 
     if job_id:
         context.job(job_id)
     print_list(
-        lambda: jobs.runs(context, job_id, limit),
+        lambda: outcomes.runs(context, job_id, limit),
         views.run_json if as_json else None,
         lambda found: views.runs_table(found, context.local),
         "No runs yet. To make one: xtrack run-job JOB",
