@@ -1,4 +1,4 @@
-"""Homes, settings and folders: what the environment, the config file and the machine say."""
+"""Homes and folders: what the environment and the machine say."""
 
 import os
 import pwd
@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import write_config
 from xtrack import config
-from xtrack.config import Home, Settings, locate, machine_zone, make_data_folder, settings
+from xtrack.config import Home, locate, machine_zone, make_data_folder
 from xtrack.errors import Misconfigured, Refused
 
 IS_ROOT = os.getuid() == 0
@@ -98,67 +97,6 @@ def test_a_strange_scheduler_is_refused() -> None:
 def test_a_place_that_cannot_stand_in_a_unit_is_refused(place: str) -> None:
     with pytest.raises(Misconfigured, match="control characters"):
         locate({"XTRACK_HOME": place})
-
-
-# what is set
-
-
-def test_without_a_config_the_defaults_hold(home: Home) -> None:
-    assert settings(home, {}) == Settings(parallel_runs=8)
-
-
-def test_an_empty_config_means_the_defaults(home: Home) -> None:
-    write_config(home.config, "\n  \n")
-    assert settings(home, {}) == Settings()
-
-
-def test_a_setting_is_read(home: Home) -> None:
-    write_config(home.config, "parallel_runs = 3  # a small machine\n")
-    assert settings(home, {}).parallel_runs == 3
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("parallel = 3", "unknown setting 'parallel'"),
-        ("[x]\ny = 1", "unknown setting 'x'"),
-        ("parallel_runs = ", "no TOML"),
-        ("parallel_runs = '3'", "parallel_runs is '3'"),
-        ("parallel_runs = true", "parallel_runs is True"),
-        ("parallel_runs = 2.0", "parallel_runs is 2.0"),
-        ("parallel_runs = 0", "parallel_runs is 0"),
-        ("parallel_runs = 1001", "parallel_runs is 1001"),
-    ],
-)
-def test_a_config_that_is_wrong_is_refused_by_name(home: Home, text: str, message: str) -> None:
-    write_config(home.config, text)
-    with pytest.raises(Misconfigured, match=message) as error:
-        settings(home, {})
-    assert str(home.config) in str(error.value)
-    assert error.value.hint
-
-
-def test_a_config_that_is_no_text_is_refused(home: Home) -> None:
-    home.config.touch(0o600)
-    home.config.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(Misconfigured, match="not UTF-8"):
-        settings(home, {})
-
-
-def test_a_config_that_is_a_folder_is_refused(home: Home) -> None:
-    home.config.mkdir()
-    with pytest.raises(Misconfigured, match="not a file"):
-        settings(home, {})
-
-
-def test_a_credential_goes_before_the_file(home: Home, tmp_path: Path) -> None:
-    write_config(home.config, "parallel_runs = 3\n")
-    credentials = tmp_path / "credentials"
-    credentials.mkdir()
-    environ = {"CREDENTIALS_DIRECTORY": str(credentials)}
-    assert settings(home, environ).parallel_runs == 3
-    (credentials / "config.toml").write_text("parallel_runs = 5\n")
-    assert settings(home, environ).parallel_runs == 5
 
 
 # the data folder

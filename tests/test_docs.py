@@ -14,9 +14,9 @@ import pytest
 from tests.conftest import JOB
 from xtrack import errors, views
 from xtrack.cli import cli
-from xtrack.config import Settings
 from xtrack.models import Run
 from xtrack.outcomes import Status
+from xtrack.settings import every
 
 ROOT = Path(__file__).parents[1]
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))}
@@ -138,9 +138,10 @@ def test_exit_codes_are_those_of_the_errors() -> None:
 
 def test_settings_are_those_that_are_read() -> None:
     text = section(OPERATING, "Settings")
-    assert first_cells(text) == [field.name for field in fields(Settings)]
-    for field in fields(Settings):
-        assert f"| `{field.name}` | `{field.default}` |" in text
+    assert first_cells(text) == [key for key, _ in every()]
+    for key, setting in every():
+        default = "" if setting.default is None else f"`{setting.default}`"
+        assert f"| `{key}` | {default} |" in text
 
 
 def test_json_fields_are_those_that_are_printed() -> None:

@@ -1,4 +1,4 @@
-"""Where everything is and what is set: the home, the scheduler's name, config.toml, the machine's zone."""
+"""Where everything is: the home with its config file and data, the scheduler's name, the machine's zone."""
 
 import os
 import pwd
@@ -6,7 +6,7 @@ import stat
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import BinaryIO
@@ -61,13 +61,6 @@ class Home:
     def keeps_config_apart(self) -> bool:
         """Whether the config lies outside of the data folder, where only its owner may change it."""
         return self.data not in self.config.parents
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What config.toml may hold. `parallel_runs` is how many runs of this home work at once."""
-
-    parallel_runs: int = 8
 
 
 def locate(environ: Mapping[str, str]) -> Home:
@@ -136,8 +129,8 @@ def _own_folder(environ: Mapping[str, str]) -> Path:
         raise Misconfigured("there is no home folder: HOME is not set", "set XTRACK_HOME to a folder") from None
 
 
-def settings(home: Home, environ: Mapping[str, str]) -> Settings:
-    """What the config file says, or the defaults. Raises Misconfigured when it is not what it should be.
+def config_text(home: Home, environ: Mapping[str, str]) -> str:
+    """What the config file holds, "" where there is none. Raises Misconfigured when it cannot be read, or others can.
 
     A unit that an earlier version wrote gives it as a credential (systemd.exec(5)); root alone may read the file then.
     """
@@ -150,9 +143,9 @@ def settings(home: Home, environ: Mapping[str, str]) -> Settings:
             read = file.read(_LONGEST_CONFIG + 1)
         if len(read) > _LONGEST_CONFIG:
             raise Misconfigured(f"the config is larger than {_LONGEST_CONFIG >> 20} MiB: {path}", f"ls -la {path}")
-        return _parsed(read.decode(), home.config)
+        return read.decode()
     except FileNotFoundError:
-        return Settings()
+        return ""
     except OSError as error:
         raise Misconfigured(f"the config cannot be read: {path}: {error.strerror}", f"ls -la {path.parent}") from error
     except UnicodeDecodeError as error:
@@ -195,26 +188,6 @@ def holds_settings(home: Home) -> bool:
             return home.config.stat().st_size > 0
     except OSError:
         return False
-
-
-def _parsed(text: str, path: Path) -> Settings:
-    if not text.strip():
-        return Settings()
-    import tomllib
-
-    try:
-        values = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        # Also a number with too many digits, and lists in lists without end.
-        raise Misconfigured(f"the config is no TOML: {path}: {error}", f"edit {path}") from error
-    known = [field.name for field in fields(Settings)]
-    for name in values:
-        if name not in known:
-            raise Misconfigured(f"the config has an unknown setting {name!r:.60}: {path}", f"known: {', '.join(known)}")
-    places = values.get("parallel_runs", Settings.parallel_runs)
-    if type(places) is not int or not 1 <= places <= 1000:
-        raise Misconfigured(f"parallel_runs is {places!r:.60}: {path}", "a whole number from 1 to 1000")
-    return Settings(places)
 
 
 def make_data_folder(home: Home, owner: pwd.struct_passwd | None = None) -> None:

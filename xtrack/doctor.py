@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from xtrack import jobs, ledger, outcomes
-from xtrack.config import config_mode, settings
+from xtrack.config import config_mode
 from xtrack.context import Context
 from xtrack.errors import NotFound, XTrackError
 from xtrack.models import Job
 from xtrack.scheduler import Check
+from xtrack.settings import load
 
 # The clock of a machine without a battery says something before this until it is set.
 _RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
@@ -54,7 +55,7 @@ def _checks(context: Context) -> Iterator[Check]:
 
 def _config(context: Context) -> Check:
     try:
-        settings(context.home, os.environ)
+        load(context.home, os.environ)
     except XTrackError as error:
         return Check("config", False, str(error), error.hint)
     return Check("config", True, f"{context.home.config}")

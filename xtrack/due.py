@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from xtrack import ledger, locks
-from xtrack.config import settings
 from xtrack.context import Context
 from xtrack.errors import Stopped, Temporary
 from xtrack.run import UNIT_SECONDS, close_died_run
+from xtrack.settings import load
 
 if TYPE_CHECKING:
     from socket import socket
@@ -50,7 +50,7 @@ def _run_children(context: Context, job_ids: Sequence[int]) -> int:
     from concurrent.futures import ThreadPoolExecutor
 
     children = _Children()
-    with ThreadPoolExecutor(settings(context.home, os.environ).parallel_runs) as pool:
+    with ThreadPoolExecutor(load(context.home, os.environ).parallel_runs) as pool:
         try:
             codes = set(pool.map(children.run, free)) - {0}
         except Stopped:

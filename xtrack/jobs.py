@@ -97,7 +97,7 @@ def install(
     if at_source and not excluded:
         raise UsageError("what is it to leave out at the source?", "--exclude replies,reposts --exclude-at-source")
     since = moments.parse(wish.since, now, context.zone) if wish.since else None
-    kind, spec = resolve(wish.source or "x")
+    kind, spec = resolve("x" if wish.source is None else wish.source)
     notes = context.backend.prepare()
     watched = watch(context, kind, spec, names, excluded if at_source else (), since, agree)
     parts = _one_each(watched) if each else [watched]
