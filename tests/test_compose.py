@@ -217,6 +217,7 @@ def test_posts_that_are_gone_are_left_out_and_the_one_that_is_quoted_is_said_to_
     [
         ({}, "@kaya"),
         ({"kind": "reply"}, "@kaya (reply)"),
+        ({"kind": "thread"}, "@kaya (thread)"),
         ({"kind": "repost", "original": ORIGINAL}, "@kaya reposting @mira"),
         ({"kind": "quote", "original": ORIGINAL}, "@kaya quoting @mira"),
         ({"kind": "quote", "original": replace(ORIGINAL, author="")}, "@kaya quoting Mira"),

@@ -195,6 +195,24 @@ def test_words_of_several_scripts_keep_their_marks() -> None:
     assert words("en\u200bergy ☀️ #ClimateChange #EUEnergy") == ["energy", "climate", "change", "eu", "energy"]
 
 
+@pytest.mark.parametrize("attached", ["[photo]", "[photo] [animated gif]", "[poll: tea / coffee] [video]"])
+def test_what_is_attached_is_no_part_of_a_line_if_words_remain(attached: str) -> None:
+    for text in (NEWS[0], f"{NEWS[0]}{FILLER}{FILLER}", "Both.", "@ada 🎉", "https://example.org/1"):
+        assert printed(f"{text}\n{attached}") == printed(text)
+    assert printed(attached) == attached
+
+
+def test_what_is_attached_does_not_tell_posts_apart_but_says_what_they_are_about() -> None:
+    twice = [post(1, f"{NEWS[0]}\n[poll: tea / coffee]"), post(2, NEWS[0], "bo"), post(3, f"{NEWS[0]}\n[photo]", "cy")]
+    assert [line.post_ids for line in summarize(twice).lines] == [("101", "102", "103")]
+    assert [line.text for line in summarize(twice[:1], "coffee").lines] == [NEWS[0]]
+
+
+def test_a_wordless_post_is_told_only_where_nothing_else_is() -> None:
+    for label in ("[photo]", "[animated gif]"):
+        assert [line.text for line in summarize(posts_of(label, NEWS[0])).lines] == [NEWS[0]]
+
+
 # Which posts a line stands for
 
 
@@ -343,6 +361,13 @@ def test_a_reply_comes_after_a_post() -> None:
     posts = [post(n, f"@ada Word{n} of thing{n} is place{n}", kind="reply") for n in range(9)]
     own = [post(n, f"Word{n} of thing{n} is place{n}") for n in range(20, 23)]
     assert {line.post_ids[0] for line in summarize(posts + own).lines} >= {one.id for one in own}
+
+
+def test_a_post_of_a_thread_is_told_like_any_other() -> None:
+    replies = [post(n, f"@ada Word{n} of thing{n} is place{n}", f"a{n}", kind="reply") for n in range(9)]
+    own = [post(n, f"Word{n} of thing{n} is place{n}", f"b{n}", kind="thread") for n in range(20, 23)]
+    assert {line.post_ids[0] for line in summarize(replies + own).lines} >= {one.id for one in own}
+    assert printed("@ada is the best pilot of the fleet", "thread") == "@ada is the best pilot of the fleet"
 
 
 def test_what_many_quote_is_told() -> None:
@@ -540,7 +565,7 @@ phrases = st.sampled_from(
     ]
 )
 texts = st.lists(phrases, max_size=14).map(" ".join) | st.text(max_size=400)
-kinds: st.SearchStrategy[PostKind] = st.sampled_from(["post", "reply", "repost", "quote"])
+kinds: st.SearchStrategy[PostKind] = st.sampled_from(["post", "reply", "thread", "repost", "quote"])
 any_posts = st.lists(
     st.builds(
         post,

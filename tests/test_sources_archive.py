@@ -18,7 +18,14 @@ from xtrack.sources import describe
 from xtrack.sources.archive import claim, open_source
 
 NOW = datetime(2024, 6, 10, 12, tzinfo=UTC)
-ACCOUNT = {"account": {"username": "anna_hollin", "accountDisplayName": "Anna Hollin", "email": "anna@town.example"}}
+ACCOUNT = {
+    "account": {
+        "accountId": "71",
+        "username": "anna_hollin",
+        "accountDisplayName": "Anna Hollin",
+        "email": "anna@town.example",
+    }
+}
 LONG = "Low tide at noon, and the whole harbour is out to look for what the storm has left behind: "
 
 
@@ -178,14 +185,23 @@ def test_links_are_expanded_and_media_named(only):
     entities = {"urls": [link("a1", "https://town.example/plan?a=1&b=2")], "media": [photo("m1")]}
     extended = {"media": [photo("m1", "video")]}
     item = make_item(text="The plan: https://t.co/a1 &lt;3 https://t.co/m1", entities=entities)
-    assert only(item).text == "The plan: https://town.example/plan?a=1&b=2 <3"
+    assert only(item).text == "The plan: https://town.example/plan?a=1&b=2 <3\n[photo]"
     item = make_item(text="https://t.co/m1", entities=entities, extended_entities=extended)
     assert only(item).text == "[video]"
 
 
-def test_a_reply(only):
-    assert only(make_item(in_reply_to_status_id_str="17")).kind == "reply"
-    assert only(make_item(in_reply_to_user_id_str="17")).kind == "reply"
+@pytest.mark.parametrize(
+    ("text", "fields", "kind"),
+    [
+        ("Hello", {"in_reply_to_user_id_str": "17"}, "reply"),
+        ("@BoSkarn hello", {"in_reply_to_user_id_str": "71", "in_reply_to_status_id_str": "17"}, "thread"),
+        ("@BoSkarn hello", {"in_reply_to_status_id_str": "17"}, "reply"),
+        ("Hello", {"in_reply_to_status_id_str": "17"}, "thread"),
+        ("@BoSkarn hello", {"in_reply_to_user_id_str": None, "in_reply_to_status_id_str": None}, "post"),
+    ],
+)
+def test_replies_and_threads(only, text, fields, kind):
+    assert only(make_item(text=text, **fields)).kind == kind
 
 
 def test_a_quote_is_told_by_the_link_that_ends_it(only):

@@ -1,14 +1,15 @@
 """Posts of the X API v2, in both vocabularies and in the shapes in which people keep them."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xtrack.errors import BadData
-from xtrack.sources._v2 import posts
+from xtrack.models import Sighting
+from xtrack.sources._v2 import Author, posts, sightings
 
 ANNA = {"id": "71", "username": "anna_hollin", "name": "Anna Hollin"}
 BO = {"id": "72", "username": "BoSkarn", "name": "Bo & the <Gulls>"}
@@ -41,9 +42,13 @@ def urls(*links):
     return {"urls": list(links)}
 
 
-def only(value):
-    (post,) = posts(value)
+def only(value, author=None):
+    (post,) = posts(value, author)
     return post
+
+
+def kinds(*data, author=None, **includes):
+    return [post.kind for post in posts(make_page(*data, **includes), author)]
 
 
 @pytest.fixture(params=["new", "legacy", "mixed"])
@@ -95,6 +100,13 @@ def test_a_repost_without_its_original_shows_no_link_to_its_media():
     assert only(repost).original.text == "Fog"
 
 
+def test_a_repost_of_nothing_but_media_shows_no_link():
+    original = make_post(1)
+    entities = urls(link("m1", f"https://x.com/BoSkarn/status/{original['id']}/photo/1"))
+    repost = make_post(2, "RT @BoSkarn: https://t.co/m1", entities=entities, **refer("retweeted", original))
+    assert (only(repost).original.author, only(repost).original.text) == ("BoSkarn", "[media]")
+
+
 def test_a_repost_that_tells_nothing_else_shows_what_it_says():
     assert only(make_post(2, "Fog!", **refer("retweeted", make_post(1)))).original.text == "Fog!"
 
@@ -137,10 +149,58 @@ def test_a_quote_without_words_may_have_a_picture():
     assert only(make_post(2, "", **refer("quoted", make_post(1)))).text == ""
 
 
-def test_a_reply_and_a_reply_that_quotes():
+@pytest.mark.parametrize(
+    ("account", "kind"), [("71", "thread"), ("72", "reply"), (71, "thread"), ("", "post"), (None, "post")]
+)
+def test_the_account_replied_to_tells_a_reply_from_a_thread(account, kind):
+    assert only(make_post(3, "@BoSkarn hello", in_reply_to_user_id=account)).kind == kind
+
+
+def test_the_post_replied_to_tells_a_reply_from_a_thread(spoken):
+    own, other = make_post(1), make_post(2, author_id="72")
+    for post, kind in ((own, "thread"), (other, "reply")):
+        assert spoken(make_page(make_post(3, "Indeed.", **refer("replied_to", post)), posts=[own, other])).kind == kind
+    replies = [
+        make_post(4, "@BoSkarn so", **refer("replied_to", own)),
+        make_post(5, "So.", **refer("replied_to", other)),
+    ]
+    assert kinds(*replies, own, other) == ["thread", "reply", "post", "post"]
+
+
+def test_a_flattened_reply_has_the_authors_of_both_in_it():
+    for author, kind in (({"username": "ANNA_hollin"}, "thread"), (BO, "reply"), ({"id": "71"}, "thread")):
+        replied_to = {"type": "replied_to"} | make_post(1, author_id=None) | {"author": author}
+        assert only(make_post(3, "@Far_Away yes", author=ANNA, referenced_tweets=[replied_to])).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("And so on.", "thread"),
+        ("@BoSkarn indeed", "reply"),
+        ("@BoSkarn", "reply"),
+        ("@anna_Hollin indeed", "thread"),
+        ("@anna_Hollin @BoSkarn indeed", "reply"),
+        ("@anna_before indeed", "thread"),
+        ("@BoSkarn's boat", "thread"),
+        ("@a_name_of_sixteen", "thread"),
+        (".@BoSkarn has it", "thread"),
+        ("", "thread"),
+    ],
+)
+def test_a_leading_mention_tells_a_reply_where_nothing_else_does(text, kind):
+    """The text that a note was cut off for has the mention, the note itself may have none."""
+    mentions = {"mentions": [{"username": "anna_before", "id": "71"}, {"username": "BoSkarn", "id": "72"}, {}]}
+    note = {"note_post": {"text": "It goes on."}}
+    post = make_post(3, text, entities=mentions, **refer("replied_to", make_post(1)), **note)
+    assert kinds(post) == [kind]
+    del post["author_id"]
+    assert kinds(post) == ["reply"]
+    assert kinds(post, author=Author("71", "anna_hollin")) == [kind]
+
+
+def test_a_reply_that_quotes():
     first, second = make_post(1), make_post(2)
-    assert only(make_page(make_post(3, **refer("replied_to", first)))).kind == "reply"
-    assert only(make_post(3, in_reply_to_user_id="72")).kind == "reply"
     both = refer("replied_to", first)["referenced_posts"] + refer("quoted", second)["referenced_posts"]
     post = only(make_page(make_post(3, referenced_posts=both), posts=[first, second]))
     assert (post.kind, post.original.id) == ("quote", second["id"])
@@ -177,6 +237,21 @@ def test_links_to_own_media_are_dropped(target):
     assert only(make_post(1, "https://t.co/m1", **fields)).text == "[media]"
 
 
+def test_what_is_attached_is_named_beside_words(spoken):
+    media, polls = (
+        [{"media_key": "3_1", "type": "photo"}],
+        [{"id": "5", "options": [{"label": "tea\n"}, {"label": "?"}]}],
+    )
+    attached = {"attachments": {"media_keys": ["3_1"]}}
+    assert spoken(make_page(make_post(1, "Look at this", **attached), media=media)).text == "Look at this\n[photo]"
+    asked = make_post(2, "What now?", attachments={"poll_ids": ["5"]})
+    assert spoken(make_page(asked, polls=polls)).text == "What now?\n[poll: tea / ?]"
+    original = make_post(1, "Look at this", author_id="72", **attached)
+    quote = make_post(2, "Fog", attachments={"media_keys": ["7_1"]}, **refer("quoted", original))
+    post = spoken(make_page(quote, posts=[original]))
+    assert (post.text, post.original.text) == ("Fog\n[video]", "Look at this\n[photo]")
+
+
 def test_what_stands_for_a_post_without_words():
     media = [{"media_key": "3_1", "type": "photo"}, {"media_key": "7_1", "type": "animated_gif"}]
     poll = {"id": "5", "options": [{"position": 1, "label": "tea &amp; milk"}, {"position": 2, "label": "coffee"}]}
@@ -188,11 +263,12 @@ def test_what_stands_for_a_post_without_words():
 
     assert words(media_keys=["3_1"]) == "[photo]"
     assert words(media_keys=["3_1", "7_1", "3_1"]) == "[photo] [animated gif]"
-    assert words(media_keys=["3_unknown"]) == "[media]"
+    assert words(media_keys=["3_unknown", "13_2", "16_3"]) == "[photo] [video] [animated gif]"
+    assert words(media_keys=["unknown", "99_1", 5]) == "[media]"
     assert words(poll_ids=["5"]) == "[poll: tea & milk / coffee]"
     assert words(poll_ids=["unknown"]) == "[poll]"
     assert words(media=[{"type": "video"}, {}]) == "[video] [media]"
-    assert words(poll=poll) == "[poll: tea & milk / coffee]"
+    assert words(poll=poll, poll_ids=["unknown"]) == "[poll: tea & milk / coffee]"
 
 
 def test_a_flattened_post_is_the_same_as_its_page():
@@ -217,6 +293,93 @@ def test_an_id_from_before_snowflakes_holds_no_time():
     assert only({"id": "1234", "text": "Hello.", "created_at": "2009-05-04T22:50:14+02:00"}).created_at == datetime(
         2009, 5, 4, 20, 50, 14, tzinfo=UTC
     )
+
+
+def test_whose_timeline_it_is_stands_for_an_author_that_is_not_told():
+    bare = {"id": "1800000000000000001", "text": "Hello."}
+    anna = Author("71", "anna_hollin", "Anna Hollin")
+    post = only({"data": [bare]}, anna)
+    assert (post.author, post.author_name) == ("anna_hollin", "Anna Hollin")
+    assert post.url == "https://x.com/anna_hollin/status/1800000000000000001"
+    assert only({"data": [bare | {"author_id": "71"}]}, anna).author == "anna_hollin"
+    assert only({"data": [bare | {"author_id": "72"}]}, anna).author == ""
+    renamed = {"id": "71", "username": "anna_now", "name": "A."}
+    assert only({"data": [bare], "includes": {"users": [renamed]}}, anna).author == "anna_now"
+    quote = bare | refer("quoted", make_post(2))
+    included = {"posts": [make_post(2), make_post(3, author_id=None)]}
+    assert only({"data": [quote], "includes": included}, anna).original.author == "anna_hollin"
+    assert only({"data": [bare | refer("quoted", make_post(3))], "includes": included}, anna).original.author == ""
+
+
+def test_a_timeline_tells_threads_without_any_author():
+    first, second = (
+        {"id": "11", "text": "One."},
+        {"id": "12", "text": "@BoSkarn two.", **refer("replied_to", {"id": "11"})},
+    )
+    page = {"data": [first | {"created_at": "2024-06-10"}, second | {"created_at": "2024-06-10"}]}
+    assert [post.kind for post in posts(page, Author("71", "anna_hollin"))] == ["post", "thread"]
+    assert [post.kind for post in posts(page)] == ["post", "reply"]
+
+
+NOON = datetime(2024, 6, 10, 12, tzinfo=UTC)
+
+
+def mention(username, account_id="72"):
+    return {"entities": {"mentions": [{"start": 0, "end": 5, "username": username, "id": account_id}]}}
+
+
+def at(hour, number, **fields):
+    return make_post(number, created_at=f"2024-06-10T{hour:02}:00:00Z", **fields)
+
+
+def test_a_page_tells_names():
+    older, newer = at(8, 1, **mention("Bo_before")), at(9, 2, **mention("BoSkarn"))
+    seen = Sighting("72", "BoSkarn", NOON - timedelta(hours=3))
+    for data, includes in (([newer, older], {}), ([older], {"posts": [newer]}), ([older], {"tweets": [newer]})):
+        assert sightings({"data": data, "includes": includes}, NOON) == (seen,)
+    assert sightings({"data": newer}, NOON) == (seen,)
+    page = make_page(newer, at(10, 3, **mention("third", "73")))
+    assert set(sightings(page, NOON)) == {
+        Sighting("71", "anna_hollin", NOON),
+        Sighting("72", "BoSkarn", NOON),
+        Sighting("73", "third", NOON - timedelta(hours=2)),
+    }
+
+
+def media_link(target, **fields):
+    return {"entities": urls(link("m1", target, **{"display_url": "pic.x.com/m1", **fields}))}
+
+
+def test_links_to_own_media_tell_the_name_of_a_timelines_author():
+    own = "https://x.com/anna_now/status/1800000000000000005/photo/1"
+    seen = (Sighting("71", "anna_now", NOON - timedelta(hours=3)),)
+    anna = Author("71", "anna_hollin")
+
+    def told(author=anna, **fields):
+        return sightings({"data": [at(9, 5, **fields)]}, NOON, author)
+
+    assert told(**media_link(own)) == seen
+    assert told(author=None, **media_link(own)) == ()
+    assert told(author_id="72", **media_link(own)) == ()
+    assert told(**media_link(own, display_url="x.com/anna_now/status/18…")) == ()
+    assert told(**media_link(own.replace("5/photo", "4/photo"))) == ()
+    assert told(**media_link(own.replace("anna_now", "i"))) == ()
+    assert told(**media_link(own.replace("anna_now", "sixteen_letters_"))) == ()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, [], "x", {"data": None}, {"data": 5}, {"data": ["x"], "includes": {"users": ["x", {}], "posts": 5}}),
+        *(
+            {"data": [make_post(1, **mention(*told))]}
+            for told in ((None, "72"), ("a b", "72"), ("bo", None), ("bo", "x"))
+        ),
+        *({"data": [make_post(1, **mention("bo")) | odd]} for odd in ({"id": None}, {"id": "x"}, {"created_at": "x"})),
+    ],
+)
+def test_what_tells_no_name_is_left_out(value):
+    assert sightings(value, NOON, Author("71", "anna_hollin")) == ()
 
 
 def test_the_id_is_the_first_of_the_edit_history(spoken):
@@ -284,7 +447,7 @@ anything = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["urls", "url", "id", "type", "text", "options", "label", "media", "x"]), inner
+            st.sampled_from(["urls", "url", "mentions", "id", "type", "text", "options", "label", "media", "x"]), inner
         )
     ),
     max_leaves=8,
@@ -298,7 +461,9 @@ fields += ["referenced_posts", "referenced_tweets", "edit_history_post_ids", "in
 )
 def test_garbage_gives_posts_or_bad_data(garbage, includes):
     try:
-        found = posts({"data": make_post() | garbage, "includes": includes})
+        value = {"data": make_post() | garbage, "includes": includes}
+        sightings(value, NOON, Author("71", "anna_hollin"))
+        found = posts(value)
     except BadData:
         return
     json.dumps([post.text for post in found], ensure_ascii=False).encode()

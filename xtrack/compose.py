@@ -116,10 +116,10 @@ def _cited(post: Post) -> Cited:
 
 
 def byline(post: Post) -> str:
-    """Who says a post, and whether it is a repost, a quote or a reply."""
+    """Who says a post, and whether it is a repost, a quote, a reply or in a thread."""
     who = _author(post) or "unknown author"
     if post.kind not in _VERBS:
-        return f"{who} (reply)" if post.kind == "reply" else who
+        return who if post.kind == "post" else f"{who} ({post.kind})"
     other = _author(post.original) if post.original else ""
     return f"{who} {_VERBS[post.kind]} {other}" if other else f"{who} ({post.kind})"
 

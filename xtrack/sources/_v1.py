@@ -91,8 +91,8 @@ def post(item: Json, owner: Json, notes: Notes) -> Post:
     if told:
         shown = _only(flat)
         return replace(shown, kind="repost", text="", original=_original(told[1], shown, media, entities))
-    flat["in_reply_to_user_id"] = tweet.get("in_reply_to_status_id_str") or tweet.get("in_reply_to_user_id_str")
-    flat["referenced_tweets"] = _quoted(str(text), links)
+    flat["in_reply_to_user_id"] = tweet.get("in_reply_to_user_id_str")
+    flat["referenced_tweets"] = [*_replied_to(tweet), *_quoted(str(text), links)]
     cut = _only(flat)
     note = notes.find(str(text), cut.created_at)
     return _only(flat | {"note_tweet": note}) if note else cut
@@ -111,6 +111,11 @@ def _original(handle: str, repost: Post, media: list[Json], entities: Json) -> O
     if _v2.is_id(original_id):
         return Original(original_id, handle, name, repost.text, _v2.url_of(handle, original_id))
     return Original("", handle, name, repost.text, repost.url)
+
+
+def _replied_to(tweet: Json) -> list[Json]:
+    post_id = tweet.get("in_reply_to_status_id_str")
+    return [{"type": "replied_to", "id": post_id}] if post_id else []
 
 
 def _quoted(text: str, links: list[Json]) -> list[Json]:

@@ -6,31 +6,45 @@ author, media, poll and referenced posts inside it instead of in `includes`. A b
 """
 
 import re
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 from xtrack.errors import BadData
-from xtrack.models import Original, Post, PostKind
+from xtrack.models import Original, Post, PostKind, Sighting
 from xtrack.sources._characters import printable, unescaped
 
 Json = dict[str, Any]
 
 _HANDLE = re.compile(r"[A-Za-z0-9_]{1,15}")
-_REPOST = re.compile(r"RT @([A-Za-z0-9_]{1,15}): (.*)", re.DOTALL)
+_REPOST = re.compile(r"RT @([A-Za-z0-9_]{1,15}):\s*(.*)", re.DOTALL)
 _SHORT_LINK = re.compile(r"[ \n]?(https?://t\.co/[A-Za-z0-9]+)")
 POST_LINK = re.compile(r"https?://(?:\w+\.)?(?:twitter|x)\.com/(?:i/web|(\w+))/status/(\d+)", re.ASCII)
 _MEDIA_LINKS = ("pic.twitter.com/", "pic.x.com/")
+# What a media key begins with tells its type, also where the media are not included.
+_MEDIA_TYPES = {"3": "photo", "7": "video", "13": "video", "16": "animated_gif"}
 EPOCH_MS = 1288834974657
 # Earlier ids hold no time: github.com/oduwsdl/tweetedat, script/TimestampEstimator.py.
 _FIRST_SNOWFLAKE = 29700859247
 
 
-def posts(value: object) -> tuple[Post, ...]:
+@dataclass(frozen=True)
+class Author:
+    """Whose a post is: numeric id, handle without @ and name, each "" where it is not known."""
+
+    id: str = ""
+    username: str = ""
+    name: str = ""
+
+
+def posts(value: object, author: Author | None = None) -> tuple[Post, ...]:
     """The posts of one JSON value: a page of the API, one flattened post, or a bare one.
 
-    Errors beside the data are ignored: they are about what a page includes. Raises BadData when the value has another
-    shape, or when an id or a time in it cannot be one.
+    `author` is whose timeline it is, for posts that do not tell it. Errors beside the data are ignored: they are about
+    what a page includes. Raises BadData when the value has another shape, or when an id or a time in it cannot be one.
     """
     page = as_object(value)
     if page.get("data") is not None:
@@ -41,24 +55,73 @@ def posts(value: object) -> tuple[Post, ...]:
         data = []
     else:
         raise BadData("neither a post nor a page of posts")
-    includes = _Includes(as_object(page.get("includes")))
-    return tuple(_post(as_object(item), includes) for item in data)
+    known = {"author_id": author.id} if author else {}
+    found = [known | as_object(item) for item in data]
+    shown = _Page(found, as_object(page.get("includes")), author)
+    return tuple(_post(post, shown) for post in found)
 
 
-class _Includes:
-    """What a page includes, by id."""
+def sightings(value: object, now: datetime, author: Author | None = None) -> tuple[Sighting, ...]:
+    """The names that a page of the API tells beside its posts, of each account the latest one.
 
-    def __init__(self, includes: Json) -> None:
+    Users that it includes are called so `now`; mentions, and links to media of a timeline's `author`, have the names of
+    the time of their post. What is not as it should be is left out.
+    """
+    page = as_object(value)
+    data, includes = page.get("data"), as_object(page.get("includes"))
+    own = objects(data if isinstance(data, list) else [data])
+    included = [*objects(includes.get("tweets")), *objects(includes.get("posts"))]
+    told = [one for post in [*own, *included] for one in _mentioned(post)]
+    told += [one for post in own if author for one in _named_by_media(post, author)]
+    told += [
+        Sighting(str(user.get("id")), _handle(user.get("username")), now) for user in objects(includes.get("users"))
+    ]
+    told = [one for one in told if is_id(one.account_id) and one.username]
+    return tuple({one.account_id: one for one in sorted(told, key=lambda one: one.at)}.values())
+
+
+def _mentioned(post: Json) -> Iterator[Sighting]:
+    at = _sighted_at(post)
+    for mention in _mentions(post):
+        if at:
+            yield Sighting(str(mention.get("id")), _handle(mention.get("username")), at)
+
+
+def _named_by_media(post: Json, author: Author) -> Iterator[Sighting]:
+    """X makes these links with the author's name in them; what somebody typed is displayed as a link to x.com."""
+    at = _sighted_at(post)
+    if at and post.get("author_id", author.id) == author.id:
+        for url in filter(_is_media, _urls(post)):
+            link = POST_LINK.match(str(url.get("expanded_url")))
+            if link and link[2] == str(post.get("id")) and link[1] != "i":
+                yield Sighting(author.id, _handle(link[1]), at)
+
+
+def _sighted_at(post: Json) -> datetime | None:
+    try:
+        return _created_at(post, _id(post.get("id")))
+    except BadData:
+        return None
+
+
+class _Page:
+    """What a page holds beside a post, by id."""
+
+    def __init__(self, data: list[Json], includes: Json, author: Author | None) -> None:
         def by(key: str, name: str) -> dict[str, Json]:
             return {str(item.get(key)): item for item in objects(includes.get(name))}
 
-        self.users = by("id", "users")
-        self.posts = by("id", "tweets") | by("id", "posts")
+        self.users = ({author.id: vars(author)} if author else {}) | by("id", "users")
+        self.posts = by("id", "tweets") | by("id", "posts") | {str(post.get("id")): post for post in data}
         self.media = by("media_key", "media")
         self.polls = by("id", "polls")
 
+    def referenced(self, reference: Json) -> Json:
+        """The post that another refers to; {} where the source does not show it."""
+        return reference if "text" in reference else self.posts.get(str(reference.get("id")), {})
 
-def _post(post: Json, includes: _Includes) -> Post:
+
+def _post(post: Json, page: _Page) -> Post:
     if not isinstance(post.get("text"), str):
         raise BadData("neither a post nor a page of posts")
     references = {
@@ -66,39 +129,67 @@ def _post(post: Json, includes: _Includes) -> Post:
         for reference in objects(post.get("referenced_posts") or post.get("referenced_tweets"))
     }
     post_id = _first_id(post)
-    author, author_name = _author(post, includes)
+    author = _author(post, page)
     kind: PostKind
     original, text = None, ""
     if reference := references.get("retweeted"):
-        kind, original = "repost", _original(reference, post, includes)
+        kind, original = "repost", _original(reference, post, page)
     elif reference := references.get("quoted"):
-        kind, original = "quote", _original(reference, post, includes)
-        text = _text(post, {original.id, _id(reference.get("id"))}) or _attached(post, includes)
+        kind, original = "quote", _original(reference, post, page)
+        text = _words(post, page, {original.id, _id(reference.get("id"))})
     else:
-        kind = "reply" if "replied_to" in references or post.get("in_reply_to_user_id") else "post"
-        text = _words(post, includes)
+        kind = _kind(post, references.get("replied_to"), page)
+        text = _words(post, page) or "[media]"
     created_at = _created_at(post, post_id)
-    lang = line(post.get("lang"))
-    return Post(post_id, author, author_name, created_at, kind, text, url_of(author, post_id), lang, original)
+    url, lang = url_of(author.username, post_id), line(post.get("lang"))
+    return Post(post_id, author.username, author.name, created_at, kind, text, url, lang, original)
 
 
-def _original(reference: Json, post: Json, includes: _Includes) -> Original:
+def _kind(post: Json, replied_to: Json | None, page: _Page) -> PostKind:
+    """Whether it is a reply, and whether to its own author, by the first of these that tells: the account replied to,
+    the author of the post replied to, and that X puts "@name " in front of the text of a reply to another account.
+    """
+    account = post.get("in_reply_to_user_id")
+    if not (account or replied_to):
+        return "post"
+    author = _author(post, page)
+    other = _author({"author_id": account} if account else page.referenced(replied_to or {}), page)
+    if author.id and other.id:
+        is_own = author.id == other.id
+    elif author.username and other.username:
+        is_own = author.username.lower() == other.username.lower()
+    else:
+        is_own = author != Author() and not _addresses_others(post, author)
+    return "thread" if is_own else "reply"
+
+
+def _addresses_others(post: Json, author: Author) -> bool:
+    """Whether the text, which for this is not the note's, begins with the name of another account than the author's."""
+    names = [author.username, *(_handle(one.get("username")) for one in _mentions(post) if one.get("id") == author.id)]
+    own = {f"@{name.lower()}" for name in names}
+    leading = takewhile(lambda word: word[0] == "@" and _handle(word[1:]), post["text"].split())
+    return any(word.lower() not in own for word in leading)
+
+
+def _original(reference: Json, post: Json, page: _Page) -> Original:
     """What `post` shows. Where the source does not include it, what `post` itself tells of it."""
     reference_id = _id(reference.get("id"))
-    original = reference if "text" in reference else includes.posts.get(reference_id, {})
-    author, author_name = _author(original, includes)
-    text = _words(original, includes) if original else ""
+    original = page.referenced(reference)
+    author = _author(original, page)
+    username = author.username
+    text = (_words(original, page) or "[media]") if original else ""
     if reference.get("type") == "retweeted":
         shown = _text(post, {reference_id})
         told = _REPOST.match(shown)
-        author, text = author or (told[1] if told else ""), text or (told[2] if told else shown)
+        username, text = username or (told[1] if told else ""), text or (told[2] if told else shown) or "[media]"
     original_id = _first_id(original or reference)
-    author = author or _linked_author(post, reference_id)
-    return Original(original_id, author, author_name, text, url_of(author, original_id))
+    username = username or _linked_author(post, reference_id)
+    return Original(original_id, username, author.name, text, url_of(username, original_id))
 
 
-def _words(post: Json, includes: _Includes) -> str:
-    return _text(post) or _attached(post, includes) or "[media]"
+def _words(post: Json, page: _Page, shown: AbstractSet[str] = frozenset()) -> str:
+    """The text of `post`, and in a line of its own what is attached to it."""
+    return "\n".join(filter(None, (_text(post, shown), _attached(post, page))))
 
 
 def _text(post: Json, shown: AbstractSet[str] = frozenset()) -> str:
@@ -110,9 +201,8 @@ def _text(post: Json, shown: AbstractSet[str] = frozenset()) -> str:
     targets = {}
     for url in _urls(post):
         link = POST_LINK.match(str(url.get("expanded_url")))
-        is_media = str(url.get("display_url")).startswith(_MEDIA_LINKS)
         target = str(url.get("unwound_url") or url.get("expanded_url") or url.get("url"))
-        targets[str(url.get("url"))] = "" if is_media or (link and link[2] in hidden) else target
+        targets[str(url.get("url"))] = "" if _is_media(url) or (link and link[2] in hidden) else target
 
     def expand(link: re.Match[str]) -> str:
         target = targets.get(link[1], link[1])
@@ -122,23 +212,30 @@ def _text(post: Json, shown: AbstractSet[str] = frozenset()) -> str:
     return printable(_SHORT_LINK.sub(expand, unescaped(text))).strip() if isinstance(text, str) else ""
 
 
-def _attached(post: Json, includes: _Includes) -> str:
-    """What stands for the words of a post that has none: "[photo]", "[poll: tea / coffee]"."""
+def _attached(post: Json, page: _Page) -> str:
+    """What a post shows beside its text: "[photo]", "[poll: tea / coffee]"; "" for nothing."""
     attachments = as_object(post.get("attachments"))
     poll_ids, media_keys = _list(attachments.get("poll_ids")), _list(attachments.get("media_keys"))
-    polls = objects([attachments.get("poll"), *(includes.polls.get(str(poll_id)) for poll_id in poll_ids)])
-    media = [*objects(attachments.get("media")), *objects([includes.media.get(str(key)) for key in media_keys])]
+    polls = objects([attachments.get("poll")]) or [page.polls.get(str(poll_id), {}) for poll_id in poll_ids]
+    media = objects(attachments.get("media")) or [_media(str(key), page) for key in media_keys]
     options = [[line(option.get("label")) for option in objects(poll.get("options"))] for poll in polls]
-    labels = [f"poll: {' / '.join(labels)}" for labels in options if labels]
+    labels = [f"poll: {' / '.join(labels)}" if labels else "poll" for labels in options]
     labels += [(line(item.get("type")) or "media").replace("_", " ") for item in media]
-    labels = labels or ["media"] * bool(media_keys) or ["poll"] * bool(poll_ids)
     return " ".join(f"[{label}]" for label in dict.fromkeys(labels))
 
 
-def _author(post: Json, includes: _Includes) -> tuple[str, str]:
-    """Handle and name, each empty where the source does not tell it."""
-    user = as_object(post.get("author")) or includes.users.get(str(post.get("author_id")), {})
-    return _handle(user.get("username") or post.get("username")), line(user.get("name"))
+def _media(key: str, page: _Page) -> Json:
+    return page.media.get(key) or {"type": _MEDIA_TYPES.get(key.partition("_")[0])}
+
+
+def _is_media(url: Json) -> bool:
+    return str(url.get("display_url")).startswith(_MEDIA_LINKS)
+
+
+def _author(post: Json, page: _Page) -> Author:
+    user = as_object(post.get("author")) or page.users.get(str(post.get("author_id")), {})
+    username = _handle(user.get("username") or post.get("username"))
+    return Author(str(user.get("id") or post.get("author_id") or ""), username, line(user.get("name")))
 
 
 def _linked_author(post: Json, shown_id: str) -> str:
@@ -192,6 +289,10 @@ def _id(value: object) -> str:
 
 def _urls(post: Json) -> list[Json]:
     return [url for part in (post, _note(post)) for url in objects(as_object(part.get("entities")).get("urls"))]
+
+
+def _mentions(post: Json) -> list[Json]:
+    return objects(as_object(post.get("entities")).get("mentions"))
 
 
 def _note(post: Json) -> Json:

@@ -100,7 +100,8 @@ class _Contents:
             return {}
         with self.items("account.js") as items:
             account = next((_v2.as_object(item.get("account")) for item, _ in items), {})
-        return {"username": account.get("username"), "name": account.get("accountDisplayName")}
+        names = {"id": "accountId", "username": "username", "name": "accountDisplayName"}
+        return {name: account.get(called) for name, called in names.items()}
 
     def notes(self) -> _v1.Notes:
         """The long texts. Raises BadData when they are longer than any person's."""

@@ -51,13 +51,15 @@ _BOUNDARY = re.compile(
 _INITIALS = re.compile(r"(?:[^\W\d]\.)*[^\W\d]")
 
 _LINK = re.compile(r"(?:https?://|www\.)[!-~]+")
-_LINK_OR_PLACEHOLDER = re.compile(rf"{_LINK.pattern}|\[\w+\]")
+_LINK_OR_PLACEHOLDER = re.compile(rf"{_LINK.pattern}|\[(?:\w+|animated gif)\]")
 # Of a post in a thread: `1/` or `(1/7)`. Without the brackets it could be half of something, or a date.
 _NUMBER = r"\d+/|\(\d+/\d*\)"
 _TAIL = re.compile(rf"{_LINK_OR_PLACEHOLDER.pattern}|[#＃]\S+|{_NUMBER}")
 _REPLY_PREFIX = re.compile(r"(?:\s*[@＠]\w+)+\s+(?=\S)")
 _PAIRS = (("“", "”"), ("«", "»"), ("「", "」"), ("『", "』"), ("(", ")"), ("（", "）"))
 _BEFORE = re.compile(rf"{_LINK_OR_PLACEHOLDER.pattern}|[•·▪◦‣*–—-]|{_NUMBER}")
+# The last line of a post that shows more than words: `[photo]`, `[poll: tea / coffee] [video]`.
+_ATTACHED = re.compile(r"\[(?:photo|video|animated gif|media|poll)\b.*\]")
 _HASHTAG = re.compile(r"[#＃]\w+")
 _LETTER = re.compile(r"[^\W\d_]")
 _SEEN = re.compile(r"(?<!\S)(?![#＃@])\S*[^\W_]\S*")
@@ -153,6 +155,12 @@ def count_words(text: str) -> int:
     if not _LETTER.search(" ".join(seen)):
         return 0
     return len(seen) if text.isascii() else sum(1 + len(word) // 3 if _is_unspaced(word[0]) else 1 for word in seen)
+
+
+def without_attached(text: str) -> str:
+    """A text without the line that names the media and polls beside it, unless there is no other."""
+    said, _, last = text.rpartition("\n")
+    return said if said and _ATTACHED.fullmatch(last) else text
 
 
 def split_end(text: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from functools import cache
 from itertools import chain
 
 from xtrack.models import Digest, Line, Post
-from xtrack.summarizers._text import count_words, is_on, sentences, split_end, terms, words
+from xtrack.summarizers._text import count_words, is_on, sentences, split_end, terms, without_attached, words
 
 _MAX_LINES = 8
 _MIN_LINES = 3
@@ -94,8 +94,11 @@ def _words_of(post: Post) -> str:
 
 
 def _without_refrains(posts: Sequence[Post]) -> list[str]:
-    """What each post says, without the sentence that its writer ends several with: `Photos by our readers.`"""
-    texts = [_words_of(post) for post in posts]
+    """What each post says, without the sentence that its writer ends several with: `Photos by our readers.`
+
+    Its media and polls are left out too: what a poll asks is what it is about, but no sentence.
+    """
+    texts = [without_attached(_words_of(post)) for post in posts]
     writers = [post.original.author if post.kind == "repost" and post.original else post.author for post in posts]
     ends = list(zip(writers, map(split_end, texts), strict=True))
     times = Counter((writer, end) for writer, (_, end) in set(ends))
