@@ -117,8 +117,8 @@ class Post:
     """One post in its final text: entities expanded, HTML unescaped, never truncated where the source knew more.
 
     `id` is the first id of the edit history. `author` is a handle without @, "" when the source does not tell it.
-    `text` holds the author's own words, and in a last line what else the post shows, "[photo]" or "[poll: tea / coffee]";
-    it is empty for a plain repost, whose words are in `original`.
+    `text` holds the author's own words, and in a last line what is beside them, "[photo]" or "[poll: tea / coffee]". It
+    is empty for a plain repost, whose words are in `original`.
     """
 
     id: str

@@ -24,17 +24,22 @@ _DOINGS = ("is late", "leaves < 10 minutes from now", "costs $5 & more", "is bac
 _TAILS = ("", "", ".", " #tide", " https://example.org/boats?from=1&to=2", "\nAgain.", " @never_there", " 🙂")
 
 
+Kind = Literal["post", "reply", "thread", "quote", "repost"]
+
+
 @dataclass(frozen=True)
 class Shown:
-    """A post as a timeline shows it. `first_id` is that of its first version, `words` are as typed, "" for a repost.
-    The original is None where there is none or it is gone.
+    """A post as a timeline shows it. `first_id` is that of its first version, a thread replies to its own author.
+
+    Words are as typed, with the name in front that a reply to another account has, and in a last line "[photo]" or what
+    else there is; "" for a repost. The original is None where there is none or it is gone.
     """
 
     first_id: str
     id: str
     author_id: str
     at: datetime
-    kind: Literal["post", "reply", "quote", "repost"]
+    kind: Kind
     words: str
     original_first_id: str | None = None
     original_words: str | None = None
@@ -103,7 +108,10 @@ class Life:
         self._x.do("post", author=author, words=self._words(author), **more)
 
     def _reply(self) -> None:
-        self._post(replied_to=self._any(of=("901", "902")))
+        """A reply to somebody else, followed or not, where there is something to reply to."""
+        author = self._random.choice(self.followed)
+        others = tuple(one for one in (*self.followed, "901", "902") if one != author)
+        self._x.do("post", author=author, words=self._words(author), replied_to=self._any(of=others))
 
     def _thread(self) -> None:
         """A reply to oneself, where there is something to reply to."""
@@ -127,7 +135,8 @@ class Life:
 
     def _other(self) -> None:
         author = self._random.choice(("901", "902"))
-        self._x.do("post", author=author, words=self._words(author))
+        media = [{"type": "video"}] if self._random.random() < 0.3 else []
+        self._x.do("post", author=author, words=self._words(author), media=media)
 
     def _edit(self) -> None:
         """A post of the last hour, five times at most."""
@@ -174,21 +183,30 @@ def _is_shown(post: Json) -> bool:
 
 def _shown(post: Json, by_id: dict[str, Json]) -> Shown:
     references = post["references"]
-    kinds: dict[str, Literal["reply", "quote", "repost"]] = {
-        "retweeted": "repost",
-        "quoted": "quote",
-        "replied_to": "reply",
-    }
-    name = next((name for name in kinds if name in references), None)
-    original = by_id[references[name]] if name in ("retweeted", "quoted") else None
+    original = by_id.get(references.get("retweeted") or references.get("quoted") or "")
     there = original if original and not original["deleted"] else None
     return Shown(
         first_id=post["first_id"],
         id=post["id"],
         author_id=post["author_id"],
         at=datetime.fromisoformat(post["at"]),
-        kind=kinds[name] if name else "post",
-        words=post["words"],
+        kind=_kind(post, by_id),
+        words=_words(post),
         original_first_id=there["first_id"] if there else None,
-        original_words=there["words"] if there else None,
+        original_words=_words(there) if there else None,
     )
+
+
+def _kind(post: Json, by_id: dict[str, Json]) -> Kind:
+    references = post["references"]
+    if references.keys() & {"retweeted", "quoted"}:
+        return "repost" if "retweeted" in references else "quote"
+    if "replied_to" not in references:
+        return "post"
+    return "thread" if by_id[references["replied_to"]]["author_id"] == post["author_id"] else "reply"
+
+
+def _words(post: Json) -> str:
+    poll = [f"poll: {' / '.join(post['poll'])}"] if post["poll"] else []
+    attached = [f"[{one.replace('_', ' ')}]" for one in [*poll, *post["media"]]]
+    return "\n".join(filter(None, (post["words"], " ".join(attached))))

@@ -320,11 +320,12 @@ def _page(call: Call, posts: Sequence[Post]) -> Json:
     expansions = call.asked("expansions")
     body: Json = {"data": [_post(call, post, expansions) for post in posts]} if posts else {}
     referenced = _referenced(call, posts, expansions)
+    inner = [*expansions, *(name.removeprefix("referenced_tweets.id.") for name in expansions)]
     media = list(posts) if "attachments.media_keys" in expansions else []
     media += referenced if "referenced_tweets.id.attachments.media_keys" in expansions else []
     polls = [post.poll for post in posts if post.poll and "attachments.poll_ids" in expansions]
     includes = {
-        "posts": [_post(call, post, expansions) for post in referenced],
+        "posts": [_post(call, post, inner) for post in referenced],
         "users": [_user(call, account) for account in _accounts(call, posts, referenced, expansions)],
         "media": _media(call, media),
         "polls": [_part(poll, ["id", "options", *call.asked("poll.fields")]) for poll in polls],
@@ -340,7 +341,7 @@ def _post(call: Call, post: Post, expansions: Sequence[str]) -> Json:
     for name in fields:
         if name in _NOT_FOR_APPS:
             call.errors.append(_not_for_apps(call, post, name))
-    starts = [name.split(".")[0] for name in expansions]
+    starts = [in_new_words(name.split(".")[0]) for name in expansions]
     whole = call.world.whole(post) | {"edit_history_post_ids": call.world.history(post)}
     return _part(whole, ["id", "text", "edit_history_post_ids", *fields, *starts])
 

@@ -43,7 +43,10 @@ class Control:
         post_id: str = "",
         **more: Any,
     ) -> str:
-        """A new post; its id. `words` as typed: whole links, no HTML; more: media, poll, lang (World.add_post)."""
+        """A new post; its id. `words` as typed: whole links, no HTML; more: media, poll, lang (World.add_post).
+
+        A reply to another account gets its name in front of the words, as X does, unless it is typed there.
+        """
         told = {"replied_to": replied_to, "quoted": quoted, "retweeted": retweeted}
         references = {kind: int(target) for kind, target in told.items() if target}
         fixed = int(post_id) if post_id else None
@@ -62,7 +65,7 @@ class Control:
         return [asdict(account) for account in self._world.accounts.values()]
 
     def posts(self) -> list[Json]:
-        """Each version of each post, oldest first: who, what, and whether a timeline shows it."""
+        """Each version of each post, oldest first: who, what (poll: its options), and whether a timeline shows it."""
         world = self._world
         return [
             {
@@ -72,6 +75,8 @@ class Control:
                 "author_id": post.author.id,
                 "at": post.at.isoformat(),
                 "words": post.words,
+                "media": [one["type"] for one in post.media],
+                "poll": [option["label"] for option in post.poll["options"]] if post.poll else [],
                 "references": {kind: str(one) for kind, one in post.references},
                 "deleted": post.chain.deleted,
                 "newest": world.is_newest(post),

@@ -18,6 +18,7 @@ _PIECES = re.compile(
     r"|(?<!\w)#(?P<hashtags>\w*[^\W\d]\w*)"
     r"|(?<!\w)\$(?P<cashtags>[A-Z]{1,6})(?!\w)"
 )
+_ADDRESSEES = re.compile(r"(?:@[A-Za-z0-9_]{1,15}(?:\s+|$))*")
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -28,6 +29,12 @@ class Piece:
     words: str
     kind: str = ""
     entities: tuple[Json, ...] = ()
+
+
+def addressees(words: str) -> str:
+    """The names that a text begins with, with the spaces behind them."""
+    found = _ADDRESSEES.match(words)
+    return found[0] if found else ""
 
 
 def pieces(words: str, shorten: Callable[[str], str]) -> list[Piece]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Literal, get_args
 
-from tests.peers.x.text import Json, Piece, cut, length, link, pieces, short_link, written
+from tests.peers.x.text import Json, Piece, addressees, cut, length, link, pieces, short_link, written
 
 EPOCH_MS = 1288834974657
 LONGEST = 280  # longer texts are notes
@@ -39,7 +39,9 @@ class Chain:
 
 @dataclass
 class Post:
-    """One version of a post. `words` are as typed: links whole, no HTML. `references` are pairs of kind and id."""
+    """One version of a post. `words` are as typed, but for the name that X puts in front of a reply to another account:
+    links whole, no HTML. `references` are pairs of kind and id.
+    """
 
     id: int
     author: Account
@@ -133,6 +135,7 @@ class World:
             raise ValueError(f"there is a post {post_id}")
         found = tuple(_media(next(self._numbers), one) for one in media)
         asked = _poll(next(self._numbers), poll, at) if poll else None
+        words = self._addressed(words, author, (references or {}).get("replied_to"))
         post = Post(post_id, author, at, words, Chain(), tuple((references or {}).items()), found, asked, lang)
         return self._keep(post)
 
@@ -141,6 +144,7 @@ class World:
         if post.refers_to("retweeted"):
             raise ValueError("a repost cannot be edited")
         at = at or self.clock.now()
+        words = self._addressed(words, post.author, post.refers_to("replied_to"))
         changed = Post(
             self._free_id(at), post.author, at, words, post.chain, post.references, post.media, post.poll, post.lang
         )
@@ -192,6 +196,14 @@ class World:
         while post_id in self.posts:
             post_id += 1
         return post_id
+
+    def _addressed(self, words: str, author: Account, replied_to: int | None) -> str:
+        """The words with the name of another account in front that they reply to, unless it was typed."""
+        replied = self.posts.get(replied_to or 0)
+        if not replied or replied.author is author:
+            return words
+        name = f"@{replied.author.username}"
+        return words if name.lower() in addressees(words).lower().split() else f"{name} {words}".rstrip()
 
     def _keep(self, post: Post) -> Post:
         post.chain.ids.append(post.id)
@@ -252,7 +264,7 @@ def _pieces(world: World, post: Post) -> list[Piece]:
 
 def _mention(world: World, username: str) -> Json:
     account = world.named(username)
-    return {"username": username, **({"id": account.id} if account else {})}
+    return {"username": username, **({"id": account.id} if account and account.state != "gone" else {})}
 
 
 def _quote_link(post: Post, quoted: Post) -> Piece:
@@ -271,6 +283,8 @@ def _media_link(post: Post, own: str) -> Piece | None:
 
 def _whole(world: World, post: Post) -> Json:
     text, entities = written(_shown(world, post))
+    replied = world.posts.get(post.refers_to("replied_to") or 0)
+    hidden = addressees(text) if replied and replied.author is not post.author else ""
     whole: Json = {
         "id": str(post.id),
         "text": text,
@@ -281,11 +295,10 @@ def _whole(world: World, post: Post) -> Json:
         "possibly_sensitive": False,
         "reply_settings": "everyone",
         "source": "X Web App",
-        "display_text_range": [0, len(text)],
+        "display_text_range": [len(hidden), len(text)],
         "edit_controls": _edit_controls(post),
         "public_metrics": _counts(world, post),
     }
-    replied = world.posts.get(post.refers_to("replied_to") or 0)
     keys = [one["media_key"] for one in post.media]
     attachments = ({"media_keys": keys} if keys else {}) | ({"poll_ids": [post.poll["id"]]} if post.poll else {})
     more = {
