@@ -453,10 +453,13 @@ def test_the_timeline_of_an_account_that_cannot_be_seen_has_errors_only(x, timel
 
 def test_mentions_that_cannot_be_seen_are_errors_beside_the_data(x, timeline):
     x.do("account", account_id="74", username="loud", state="suspended")
-    anna(x, "@loud @never @BoSkarn @loud")
-    page = timeline(expansions="entities.mentions.username")
+    x.do("account", account_id="75", username="left", state="gone")
+    anna(x, "@loud @never @BoSkarn @loud @left")
+    page = timeline(expansions="entities.mentions.username", **{"post.fields": "entities"})
+    told = {mention["username"]: mention.get("id") for mention in page["data"][0]["entities"]["mentions"]}
+    assert told == {"loud": "74", "never": None, "BoSkarn": "72", "left": None}
     assert [user["id"] for user in page["includes"]["users"]] == ["72"]
-    assert [error["resource_id"] for error in page["errors"]] == ["loud", "never"]
+    assert [error["resource_id"] for error in page["errors"]] == ["loud", "never", "left"]
 
 
 # What is refused

@@ -338,7 +338,7 @@ def test_a_page_tells_names():
     for data, includes in (([newer, older], {}), ([older], {"posts": [newer]}), ([older], {"tweets": [newer]})):
         assert sightings({"data": data, "includes": includes}, NOON) == (seen,)
     assert sightings({"data": newer}, NOON) == (seen,)
-    page = make_page(newer, at(10, 3, **mention("third", "73")))
+    page = make_page(newer, at(10, 3, note_tweet={"text": "All of it.", **mention("third", "73")}))
     assert set(sightings(page, NOON)) == {
         Sighting("71", "anna_hollin", NOON),
         Sighting("72", "BoSkarn", NOON),

@@ -81,9 +81,8 @@ def sightings(value: object, now: datetime, author: Author | None = None) -> tup
 
 
 def _mentioned(post: Json) -> Iterator[Sighting]:
-    at = _sighted_at(post)
-    for mention in _mentions(post):
-        if at:
+    if at := _sighted_at(post):
+        for mention in _entities(post, "mentions"):
             yield Sighting(str(mention.get("id")), _handle(mention.get("username")), at)
 
 
@@ -91,7 +90,7 @@ def _named_by_media(post: Json, author: Author) -> Iterator[Sighting]:
     """X makes these links with the author's name in them; what somebody typed is displayed as a link to x.com."""
     at = _sighted_at(post)
     if at and post.get("author_id", author.id) == author.id:
-        for url in filter(_is_media, _urls(post)):
+        for url in filter(_is_media, _entities(post, "urls")):
             link = POST_LINK.match(str(url.get("expanded_url")))
             if link and link[2] == str(post.get("id")) and link[1] != "i":
                 yield Sighting(author.id, _handle(link[1]), at)
@@ -165,7 +164,10 @@ def _kind(post: Json, replied_to: Json | None, page: _Page) -> PostKind:
 
 def _addresses_others(post: Json, author: Author) -> bool:
     """Whether the text, which for this is not the note's, begins with the name of another account than the author's."""
-    names = [author.username, *(_handle(one.get("username")) for one in _mentions(post) if one.get("id") == author.id)]
+    names = [
+        author.username,
+        *(_handle(one.get("username")) for one in _entities(post, "mentions") if one.get("id") == author.id),
+    ]
     own = {f"@{name.lower()}" for name in names}
     leading = takewhile(lambda word: word[0] == "@" and _handle(word[1:]), post["text"].split())
     return any(word.lower() not in own for word in leading)
@@ -199,7 +201,7 @@ def _text(post: Json, shown: AbstractSet[str] = frozenset()) -> str:
     """
     hidden = shown | set(_ids(post))
     targets = {}
-    for url in _urls(post):
+    for url in _entities(post, "urls"):
         link = POST_LINK.match(str(url.get("expanded_url")))
         target = str(url.get("unwound_url") or url.get("expanded_url") or url.get("url"))
         targets[str(url.get("url"))] = "" if _is_media(url) or (link and link[2] in hidden) else target
@@ -239,7 +241,7 @@ def _author(post: Json, page: _Page) -> Author:
 
 
 def _linked_author(post: Json, shown_id: str) -> str:
-    links = [POST_LINK.match(str(url.get("expanded_url"))) for url in _urls(post)]
+    links = [POST_LINK.match(str(url.get("expanded_url"))) for url in _entities(post, "urls")]
     return next((_handle(link[1]) for link in links if link and link[2] == shown_id and link[1] != "i"), "")
 
 
@@ -287,12 +289,8 @@ def _id(value: object) -> str:
     return str(int(text))
 
 
-def _urls(post: Json) -> list[Json]:
-    return [url for part in (post, _note(post)) for url in objects(as_object(part.get("entities")).get("urls"))]
-
-
-def _mentions(post: Json) -> list[Json]:
-    return objects(as_object(post.get("entities")).get("mentions"))
+def _entities(post: Json, kind: str) -> list[Json]:
+    return [entity for part in (post, _note(post)) for entity in objects(as_object(part.get("entities")).get(kind))]
 
 
 def _note(post: Json) -> Json:
