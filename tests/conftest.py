@@ -104,11 +104,14 @@ class World:
     on_the_way: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
-        self.context = Context(self.home, self.zone, self._read_clock, self._say)
+        self.context = Context(self.home, self.zone, self._read_clock, self._say, self._sleep)
 
     def _read_clock(self) -> datetime:
         self.on_the_way()
         return self.now
+
+    def _sleep(self, seconds: float) -> None:
+        self.pass_(seconds=seconds)
 
     def _say(self, said: str) -> None:
         self.said.append(said)

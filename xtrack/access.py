@@ -1,6 +1,5 @@
 """How a job gets at what is sold: leave to buy within its budgets, bills, waiting, progress."""
 
-import time
 from collections.abc import Callable, Mapping
 
 from xtrack.context import Context
@@ -110,7 +109,7 @@ class JobAccess:
         if why != self._said:
             self._context.say(f"{why}: waiting")
         self._said = why
-        time.sleep(seconds)
+        self._context.sleep(seconds)
 
     def show(self, progress: str) -> None:
         """As sources.Access says."""

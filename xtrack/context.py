@@ -1,6 +1,7 @@
 """What every use case is given: the home with its store and scheduler, the clock, the zone, and where to log."""
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,12 +44,13 @@ def here(system: bool = False) -> "Context":
 
 @dataclass(frozen=True)
 class Context:
-    """`say` takes one line for whoever watches, on a terminal or in the journal."""
+    """`say` takes one line for whoever watches, on a terminal or in the journal; `sleep` seconds."""
 
     home: Home
     zone: tzinfo
     clock: Callable[[], datetime]
     say: Callable[[str], None]
+    sleep: Callable[[float], None] = time.sleep
 
     @cached_property
     def store(self) -> Store:
