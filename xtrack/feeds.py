@@ -73,7 +73,8 @@ def watch(
             f"X is read {settings.x.look_back.days} days back at most", f"x.look_back_days in {context.home.config}"
         )
     found = _look_up(context, accounts, names, agree)
-    feeds = tuple(FeedSpec(kind, accounts.spec_of(one.id, excluded), one.id) for one in found)
+    begin = accounts.start(context.clock())
+    feeds = tuple(FeedSpec(kind, accounts.spec_of(one.id, excluded), one.id, begin) for one in found)
     return Watched(tuple(one.username for one in found), feeds, accounts=tuple(found))
 
 
@@ -149,10 +150,10 @@ def first_posts(context: Context, job: Job) -> list[Post]:
 
 def _read_a_little(context: Context, feed: Feed, access: JobAccess) -> None:
     now, accounts = context.store.feed(feed.id), account_kind(feed.kind)
-    if now is None or now.cursor is not None or accounts is None:
+    if now is None or accounts is None or context.store.last_arrival(feed.id):
         return
     access.take_at_most(_SMALLEST_PAGE)
-    for page in accounts.open_timeline(feed.spec, access).read(None, context.clock()):
+    for page in accounts.open_timeline(feed.spec, access).read(now.cursor, context.clock()):
         context.store.add_page(None, feed.id, page, access.bill_page(page))
         if page.posts:
             return

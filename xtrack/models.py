@@ -79,16 +79,21 @@ class Account:
 
 @dataclass(frozen=True)
 class FeedSpec:
-    """What a job asks to be fetched; `account_id` is that of the account that it is the timeline of, "" for none."""
+    """What a job asks to be fetched; `account_id` is that of the account that it is the timeline of, "" for none.
+
+    `cursor` is where reading starts if nobody has read it before.
+    """
 
     kind: str
     spec: str
     account_id: str = ""
+    cursor: str | None = None
 
 
 @dataclass(frozen=True)
 class Feed:
-    """One source as fetched; `cursor` is its own word for how far it was read, `read_at` when last to its end.
+    """One source as fetched; `cursor` is its own word for how far it was read, `read_at` when last to its end,
+    `paused_at` when that last came to a pause.
 
     `account_id` as in FeedSpec.
     """
@@ -99,6 +104,7 @@ class Feed:
     cursor: str | None
     read_at: datetime | None = None
     account_id: str = ""
+    paused_at: datetime | None = None
 
 
 @dataclass(frozen=True)

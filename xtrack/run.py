@@ -205,13 +205,13 @@ def _work(context: Context, run: Run) -> None:
 def _fetch_all(context: Context, run: Run, feeds: Sequence[Feed], settings: Settings) -> list[str]:
     """Read on in each feed; gives why that came to a pause, if it did.
 
-    The one that was not read for longest comes first, so that a pause hits another one the next time.
+    What was not looked at for longest comes first, so that a pause hits another one the next time.
     """
     patience = _NETWORK_SECONDS if run.trigger == "timer" else 0
     access = JobAccess(context, settings, run.job_id, settings.x.max_posts, patience, _extend_timeout)
     try:
         _look_again(context, run, access)
-        for feed in sorted(feeds, key=lambda feed: (feed.read_at or run.started_at - _A_DAY * 9999, feed.id)):
+        for feed in sorted(feeds, key=_looked_at):
             context.store.set_stage(run, f"fetching {access.called(feed)}")
             _fetch(context, run, feed, access)
     except Paused as pause:
@@ -219,6 +219,11 @@ def _fetch_all(context: Context, run: Run, feeds: Sequence[Feed], settings: Sett
         context.say(f"run {run.id}: {pause}{hint}")
         return [str(pause)]
     return []
+
+
+def _looked_at(feed: Feed) -> tuple[float, int]:
+    """When a feed was last read or come to."""
+    return max((moment.timestamp() for moment in (feed.read_at, feed.paused_at) if moment), default=0), feed.id
 
 
 def _look_again(context: Context, run: Run, access: JobAccess) -> None:
@@ -246,6 +251,9 @@ def _fetch(context: Context, run: Run, feed: Feed, access: JobAccess) -> None:
             for page in _opened(now, access).read(now.cursor, begun):
                 added += context.store.add_page(run, now.id, page, access.bill_page(page) if now.account_id else None)
             context.store.note_read(run, now.id, begun)
+        except Paused:
+            context.store.note_paused(run, now.id, begun)
+            raise
         finally:
             context.say(f"run {run.id}: {name}: {_posts(added)} fetched{access.spent()}")
 

@@ -6,6 +6,7 @@ A module of this package whose name has no leading underscore is a kind. It has
     open_source(spec) -> Source     never raises; reading and checking do
 A kind whose names are accounts that have a feed each, and that may cost something, has instead of the last one
     spec_of(account_id, excluded) -> str            the feed of an account, without the kinds of posts `excluded`
+    start(now) -> str                               the cursor of one that is watched from now on
     open_timeline(spec, access) -> Timeline         never raises
     look_up(names, access) -> Iterator[Found]       accounts by their names, a batch at a time
     look_again(ids, access) -> Iterator[Found]      known ones by their ids
@@ -105,6 +106,8 @@ class AccountKind(Protocol):
     """What a module offers whose names are accounts."""
 
     def spec_of(self, account_id: str, excluded: Sequence[PostKind]) -> str: ...
+
+    def start(self, now: datetime) -> str: ...
 
     def open_timeline(self, spec: str, access: Access) -> Timeline: ...
 

@@ -60,8 +60,11 @@ class Jobs(Database):
     def _set_feeds(self, db: sqlite3.Connection, job_id: int, feeds: Iterable[FeedSpec]) -> None:
         wanted = []
         for feed in feeds:
-            sql = "INSERT INTO feeds (kind, spec, account_id) VALUES (:kind, :spec, :account_id) ON CONFLICT DO NOTHING"
-            db.execute(sql, vars(feed))
+            db.execute(
+                """INSERT INTO feeds (kind, spec, account_id, cursor) VALUES (:kind, :spec, :account_id, :cursor)
+                ON CONFLICT DO NOTHING""",
+                vars(feed),
+            )
             row = db.execute("SELECT id FROM feeds WHERE kind = :kind AND spec = :spec", vars(feed)).fetchone()
             wanted.append(row["id"])
         for row in db.execute("SELECT feed_id FROM job_feeds WHERE job_id = ?", [job_id]).fetchall():

@@ -96,6 +96,11 @@ class Posts(Accounts):
         with self.write_as(run) as db:
             db.execute("UPDATE feeds SET read_at = ? WHERE id = ?", [rows.stamp(begun), feed_id])
 
+    def note_paused(self, run: Run, feed_id: int, begun: datetime) -> None:
+        """Note that reading a feed, begun at `begun`, came to a pause."""
+        with self.write_as(run) as db:
+            db.execute("UPDATE feeds SET paused_at = ? WHERE id = ?", [rows.stamp(begun), feed_id])
+
     def last_arrival(self, feed_id: int) -> int:
         """The number of a feed's newest arrival, 0 when it has none."""
         return int(self.all("SELECT coalesce(max(id), 0) FROM arrivals WHERE feed_id = ?", [feed_id])[0][0])

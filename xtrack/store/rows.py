@@ -95,7 +95,15 @@ def post(row: Row) -> Post:
 
 
 def feed(row: Row) -> Feed:
-    return Feed(row["id"], row["kind"], row["spec"], row["cursor"], moment(row["read_at"]), row["account_id"])
+    return Feed(
+        id=row["id"],
+        kind=row["kind"],
+        spec=row["spec"],
+        cursor=row["cursor"],
+        read_at=moment(row["read_at"]),
+        account_id=row["account_id"],
+        paused_at=moment(row["paused_at"]),
+    )
 
 
 def account(row: Row) -> Account:

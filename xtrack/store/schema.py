@@ -132,6 +132,7 @@ def m004_accounts(db: Database) -> None:
             checked_at TEXT NOT NULL, posts_a_day REAL NOT NULL)""",
         "CREATE INDEX accounts_username ON accounts(username)",
         "ALTER TABLE feeds ADD COLUMN account_id TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE feeds ADD COLUMN paused_at TEXT",
         "CREATE INDEX feeds_account ON feeds(account_id) WHERE account_id <> ''",
         "ALTER TABLE jobs ADD COLUMN excluded TEXT NOT NULL DEFAULT '[]'",
         "ALTER TABLE jobs ADD COLUMN excluded_at_source INTEGER NOT NULL DEFAULT 0",
