@@ -1,6 +1,7 @@
 """How a job gets at what is sold: leave to buy within its budgets, bills, waiting, progress."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from xtrack.context import Context
 from xtrack.errors import Paused
@@ -102,6 +103,10 @@ class JobAccess:
     def remember(self, name: str, value: str) -> None:
         """As sources.Access says."""
         self._context.store.remember(name, value)
+
+    def clock(self) -> datetime:
+        """As sources.Access says."""
+        return self._context.clock()
 
     def wait(self, seconds: float, why: str) -> None:
         """As sources.Access says."""

@@ -56,6 +56,9 @@ class Access(Protocol):
     def remember(self, name: str, value: str) -> None:
         """Keep what was learnt about a server, such as which words it takes."""
 
+    def clock(self) -> datetime:
+        """What time it is."""
+
     def wait(self, seconds: float, why: str) -> None:
         """Wait, and tell whoever watches why."""
 
