@@ -1,11 +1,11 @@
-"""HTTP for sources: one GET whose cost is bounded in time, size and redirects, whatever the server does.
+"""HTTP for sources: GETs whose cost is bounded in time, size and redirects, whatever the server does.
 
 No secret may be in a URL's host, which is all that errors name of a URL.
 """
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -22,7 +22,12 @@ _PIECE_BYTES = 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
 # One layer of what was asked for: layers multiply, a thousandfold each.
 _ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
+_COMMON = {"User-Agent": f"xtrack/{__version__}", "Accept-Encoding": "gzip, deflate"}
 _HTTP_DATE = "%a, %d %b %Y %H:%M:%S GMT"
+
+
+class Unreachable(Temporary):
+    """No connection was made: no address was found, or nothing answers there. Nothing was asked."""
 
 
 @dataclass(frozen=True)
@@ -54,27 +59,63 @@ def get(url: str, headers: Mapping[str, str], limits: Limits = LIMITS) -> Answer
 
     The headers go along with redirects, `authorization` only to the same origin. Any status may come back. Raises
     Temporary when no whole answer comes, BadData for a URL that cannot be asked and for an answer that is too big.
+    """
+    return _in_time(lambda until: _follow(url, headers, limits, until), url, limits)
+
+
+class Kept:
+    """GETs one after the other on a connection that is kept in between, for one server.
+
+    What is sent with them may be secret: redirects are answers, not followed, and no error holds anything that was
+    sent, neither itself nor as its cause, which libraries' own errors may do.
+    """
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self._limits = limits
+        self._session: requests.Session | None = None
+
+    def get(self, url: str, headers: Mapping[str, str]) -> Answer:
+        """As the module's `get`; raises what that does."""
+        import requests
+
+        # Only a connection whose last answer came whole is used again; that of a late one still has its thread.
+        session, self._session = self._session or requests.Session(), None
+        sent = {**_COMMON, "Connection": "keep-alive", **headers}
+
+        def ask(until: float) -> Answer | XTrackError:
+            try:
+                return _ask(session, url, sent, self._limits, until)[0]
+            except _failures() as error:
+                return _explained(error, url, self._limits)
+
+        answer = _in_time(ask, url, self._limits)
+        self._session = session
+        return answer
+
+
+def _in_time(ask: Callable[[float], Answer | Exception], url: str, limits: Limits) -> Answer:
+    """What `ask` gives or raises, which is told until when on `clock` it has time; an error that it gives is raised.
 
     Sockets have timeouts for each step only, and looking up a name has none at all: what waits for the server is a
     thread, which is left behind when the time is over.
     """
     import threading
 
-    until = _clock() + limits.total
+    until = clock() + limits.total
     outcome: list[Answer | Exception] = []
 
     def work() -> None:
         try:
-            outcome.append(_follow(url, headers, limits, until))
+            outcome.append(ask(until))
         except Exception as error:  # noqa: BLE001 - raised below, in the thread that waits
             outcome.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     while thread.is_alive():
-        if _clock() >= until:
+        if clock() >= until:
             raise _late(url, limits)
-        thread.join(min(1, max(0, until - _clock())))
+        thread.join(min(1, max(0, until - clock())))
     if isinstance(outcome[0], Exception):
         raise outcome[0]
     return outcome[0]
@@ -123,7 +164,7 @@ def _minutes(delay: timedelta) -> str:
     return f"{seconds} seconds" if seconds < 120 else f"{-(-seconds // 60)} minutes"
 
 
-def _clock() -> float:
+def clock() -> float:
     """Seconds that also count while the machine sleeps, where the system can tell (clock_gettime(2))."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
@@ -135,15 +176,13 @@ def _late(url: str, limits: Limits) -> Temporary:
 def _follow(url: str, headers: Mapping[str, str], limits: Limits, until: float) -> Answer:
     """The answer at the end of the redirects."""
     import requests
-    import urllib3
 
-    common = {"User-Agent": f"xtrack/{__version__}", "Accept-Encoding": "gzip, deflate", "Connection": "close"}
     start = url
     with requests.Session() as session:
         for _ in range(limits.redirects + 1):
             try:
-                answer, target = _ask(session, url, {**common, **headers}, limits, until)
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                answer, target = _ask(session, url, {**_COMMON, "Connection": "close", **headers}, limits, until)
+            except _failures() as error:
                 raise _explained(error, url, limits) from error
             if target is None:
                 return answer
@@ -190,7 +229,7 @@ def _body(response: "requests.Response", url: str, limits: Limits, until: float)
         body += piece
         if len(body) > limits.size:
             raise BadData(f"{host(url)} sends more than {limits.size:,} bytes")
-        if _clock() >= until:
+        if clock() >= until:
             raise _late(url, limits)
     return bytes(body)
 
@@ -211,27 +250,38 @@ def _origin(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc
 
 
+def _failures() -> tuple[type[Exception], ...]:
+    """What goes wrong with a request, as libraries and the system tell it."""
+    import requests
+    import urllib3
+
+    return requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError
+
+
 def _explained(error: Exception, url: str, limits: Limits) -> XTrackError:
     """What went wrong below us, in plain words. Libraries wrap it several times: the system's own error decides."""
     import socket
     import ssl
 
     import requests
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     where = host(url)
     if isinstance(error, requests.exceptions.ProxyError):
         where = f"the proxy on the way to {where}"
+    went_out = not any(isinstance(cause, (ConnectTimeoutError, NewConnectionError)) for cause in _causes(error))
+    away = Temporary if went_out else Unreachable
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return Temporary(f"{where} has a certificate that cannot be trusted: {cause.verify_message}")
         if isinstance(cause, ssl.SSLError):
             return Temporary(f"no secure connection to {where}: {cause.reason or 'TLS failed'}")
         if isinstance(cause, socket.gaierror):
-            return Temporary(f"no address was found for {where}")
+            return Unreachable(f"no address was found for {where}")
         if isinstance(cause, TimeoutError):
-            return Temporary(f"{where} was silent for too long, {_patience(error, limits):g} seconds")
+            return away(f"{where} was silent for too long, {_patience(error, limits):g} seconds")
         if isinstance(cause, OSError) and cause.strerror:
-            return Temporary(f"no connection to {where}: {cause.strerror}")
+            return away(f"no connection to {where}: {cause.strerror}")
     if isinstance(error, requests.exceptions.SSLError):  # urllib3 before 2.0 compares the host's name by itself
         return Temporary(f"{where} has a certificate that cannot be trusted")
     if isinstance(error, ValueError):
