@@ -42,6 +42,11 @@ def spec_of(account_id: str, excluded: Sequence[PostKind]) -> str:
     return account_id + (f"?exclude={','.join(words)}" if words else "")
 
 
+def start(now: datetime) -> str:
+    """The cursor of a timeline that is watched from now on: what is posted later and cannot be read is a gap."""
+    return Place(at=now).cursor
+
+
 def open_timeline(spec: str, access: Access) -> Timeline:
     """The timeline that `spec_of` named."""
     return XTimeline(spec, access, client_of(access))
