@@ -184,7 +184,9 @@ def bought_of(purse: Purse) -> dict[str, list[str]]:
 
 def sold(peer: X) -> dict[str, list[str]]:
     """What the server sold, of all days."""
-    return {kind: sorted({one for day in days.values() for one in day}) for kind, days in peer.do("sold")["once"].items()}
+    return {
+        kind: sorted({one for day in days.values() for one in day}) for kind, days in peer.do("sold")["once"].items()
+    }
 
 
 # What a source is called

@@ -2,12 +2,14 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from itertools import accumulate
 
 # What could steer a terminal, turn the direction of what follows, or not be encoded; white space is no part of it.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # A word that is left whole, so that it can be clicked, with the marks around it.
 _WHOLE = re.compile(r"[(\"“]?https?://[!-~]+…?", re.IGNORECASE)
+_FEW = 3
 _JOINER = "\u200d"
 _CLOSING = frozenset("、。，．：；！？）」』】》〉”’…")
 
@@ -15,6 +17,11 @@ _CLOSING = frozenset("、。，．：；！？）」』】》〉”’…")
 def tidy(text: str) -> str:
     """A text as one line, without what could steer a terminal or turn the direction of what follows it."""
     return " ".join(_UNPRINTABLE.sub("", text).split())
+
+
+def few(names: Sequence[str]) -> str:
+    """The first few, and how many more there are."""
+    return ", ".join(names[:_FEW]) + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")
 
 
 def width(text: str) -> int:

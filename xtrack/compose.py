@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from itertools import groupby
 
-from xtrack.columns import cut, tidy, wrap
+from xtrack.columns import cut, few, tidy, wrap
 from xtrack.models import Job, Line, Original, Post, Summary
 
 Local = Callable[[datetime], str]
@@ -16,7 +16,6 @@ _LABELS = {"extractive": "sentences taken from the posts, not written by a model
 _VERBS = {"repost": "reposting", "quote": "quoting"}
 _SUBJECT = 150
 _PREHEADER = 140
-_NAMED = 3
 
 _LINK = re.compile(r"https?://[^\s\"<>]+", re.IGNORECASE)
 
@@ -136,8 +135,8 @@ def link(url: str) -> str:
 
 def _subject(summary: Summary, job: Job) -> str:
     """What is new, for which names and topics: `5 of 12 new posts by @kaya on energy`."""
-    by = f" by {_few([f'@{name}' for name in job.names])}" if job.names else ""
-    on = f" on {_few(job.topics)}" if job.topics else ""
+    by = f" by {few([f'@{name}' for name in job.names])}" if job.names else ""
+    on = f" on {few(job.topics)}" if job.topics else ""
     if summary.post_count == 0:
         what = summary.digest.headline
         return f"{what}{by}{on}" if by or on else f"{what} for job {job.id}"
@@ -152,9 +151,3 @@ def _subject(summary: Summary, job: Job) -> str:
 
 def _posts(count: int, which: str) -> str:
     return f"{count} {which} post" + "s" * (count != 1)
-
-
-def _few(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    named = ", ".join(names[:_NAMED])
-    return f"{named} and {len(names) - _NAMED} more" if len(names) > _NAMED else named

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from xtrack import jobs, ledger, outcomes
+from xtrack.columns import few
 from xtrack.config import config_mode
 from xtrack.context import Context
 from xtrack.errors import NotFound, XTrackError
@@ -101,7 +102,7 @@ def _ledger(context: Context) -> Check:
     now = context.clock()
     wrong = context.store.jobs_ahead(ledger.horizon(now))
     if wrong:
-        detail = f"the clock was wrong once: {_some([f'job {job_id}' for job_id in wrong])} did slots that are to come"
+        detail = f"the clock was wrong once: {few([f'job {job_id}' for job_id in wrong])} did slots that are to come"
         return Check("ledger", False, f"{detail}; they are not counted", "timedatectl")
     return Check("ledger", True, "no slot is done before its time")
 
@@ -112,7 +113,7 @@ def _drift(context: Context) -> Check:
     except XTrackError as error:
         return Check("timers", False, str(error), error.hint)
     if plan:
-        return Check("timers", False, f"not as the jobs say: {_some(plan.lines())}", "xtrack sync")
+        return Check("timers", False, f"not as the jobs say: {few(plan.lines())}", "xtrack sync")
     return Check("timers", True, "as the jobs say")
 
 
@@ -133,8 +134,3 @@ def _slots(context: Context, all_jobs: Sequence[Job]) -> Iterator[Check]:
         why = f" ({problem})" if problem else ""
         look = "xtrack run-due" if context.home.scheduler == "none" else f"xtrack logs {job_id}"
         yield Check("slots", False, f"job {job_id}: {what}{why}", look)
-
-
-def _some(things: Sequence[str]) -> str:
-    """The first few, and how many more."""
-    return ", ".join(things[:3]) + (f" and {len(things) - 3} more" if len(things) > 3 else "")

@@ -12,14 +12,11 @@ from xtrack.config import remove_data
 from xtrack.context import Context
 from xtrack.errors import BadData, UsageError, XTrackError
 from xtrack.feeds import Agree, Cost, Watched, cost, first_posts, watch
-from xtrack.models import Job, Post, PostKind, Run
+from xtrack.models import EXCLUDABLE, Job, Post, PostKind, Run
 from xtrack.money import shown
 from xtrack.scheduler import Plan
 from xtrack.settings import load
 from xtrack.sources import resolve
-
-EXCLUDABLE: dict[str, PostKind] = {"replies": "reply", "reposts": "repost"}
-_EXCLUDABLE_NAMES = {kind: name for name, kind in EXCLUDABLE.items()}
 
 
 @dataclass(frozen=True)
@@ -149,7 +146,7 @@ def _cost_notes(context: Context, job: Job, watched: Watched) -> list[str]:
         return []
     notes = []
     if job.excluded and not job.excluded_at_source:
-        left_out = " and ".join(_EXCLUDABLE_NAMES[kind] for kind in job.excluded)
+        left_out = " and ".join(EXCLUDABLE[kind] for kind in job.excluded)
         notes.append(
             f"{left_out} are left out after they were bought; --exclude-at-source saves that, and loses threads"
         )

@@ -14,6 +14,8 @@ RunState = Literal["queued", "running", "done", "failed", "died"]
 # What is sold one by one.
 Resource = Literal["post", "user", "media"]
 AccountState = Literal["ok", "protected", "suspended", "gone"]
+# What a job may leave out, and how people call it.
+EXCLUDABLE: dict[PostKind, str] = {"reply": "replies", "repost": "reposts"}
 _SAID: dict[AccountState, str] = {
     "ok": "can be read again",
     "gone": "is gone from X",

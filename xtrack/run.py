@@ -10,7 +10,7 @@ from xtrack import ledger, locks
 from xtrack.access import JobAccess
 from xtrack.context import Context
 from xtrack.errors import GaveUp, NotFound, Paused, Stopped, Temporary, XTrackError
-from xtrack.models import Account, Digest, Feed, Job, Post, Run, Start
+from xtrack.models import EXCLUDABLE, Account, Digest, Feed, Job, Post, Run, Start
 from xtrack.settings import Settings, load
 from xtrack.sources import Timeline, account_kind, open_source
 from xtrack.store.database import RunGone, source_changed
@@ -187,38 +187,42 @@ def _work(context: Context, run: Run) -> None:
     places = locks.places(context.home.locks, settings.parallel_runs)
     with locks.waited_for(places, _extend_timeout):
         feeds = context.store.feeds(job.id)
-        paused = _fetch_all(context, run, feeds, settings)
+        pause = _fetch_all(context, run, feeds, settings)
         context.store.set_stage(run, "summarising")
         posts, seen = _new_posts(context, run, job, feeds)
         told, noticed = context.store.notices(job.id)
         lost = [account for account in context.store.accounts(job.id) if account.state != "ok"]
-        notices = dict.fromkeys([*told, *(account.said for account in lost), *paused])
-        digest = replace(_summarise(posts, job, lost, bool(paused)), notices=tuple(notices))
+        notices = dict.fromkeys([*told, *(account.said for account in lost), *([pause] if pause else [])])
+        digest = replace(_summarise(posts, job, lost, bool(pause)), notices=tuple(notices))
         # A run by hand closes the slot that has come, also meanwhile, and that nobody has done.
         slot = run.slot or ledger.due(_job_of(context, run), context.clock(), context.zone)
-        summary_id = context.store.finish_run(run, digest, len(posts), seen, slot, context.clock(), noticed)
+        summary_id = context.store.finish_run(run, digest, len(posts), seen, slot, context.clock(), noticed, pause)
     following = ledger.next_run(job, max(context.clock(), slot or run.started_at), context.zone)
     then = f"next run {context.local(following)}" if following else "paused"
     context.say(f"run {run.id}: summary {summary_id}: {digest.headline}; {then}")
 
 
-def _fetch_all(context: Context, run: Run, feeds: Sequence[Feed], settings: Settings) -> list[str]:
-    """Read on in each feed; gives why that came to a pause, if it did.
+def _fetch_all(context: Context, run: Run, feeds: Sequence[Feed], settings: Settings) -> str:
+    """Read on in each feed; gives why that came to a pause and what was not read, "" if it did not.
 
     What was not looked at for longest comes first, so that a pause hits another one the next time.
     """
     patience = _NETWORK_SECONDS if run.trigger == "timer" else 0
     access = JobAccess(context, settings, run.job_id, settings.x.max_posts, patience, _extend_timeout)
+    left = sorted(feeds, key=_looked_at)
     try:
         _look_again(context, run, access)
-        for feed in sorted(feeds, key=_looked_at):
-            context.store.set_stage(run, f"fetching {access.called(feed)}")
-            _fetch(context, run, feed, access)
+        while left:
+            context.store.set_stage(run, f"fetching {access.called(left[0])}")
+            _fetch(context, run, left[0], access)
+            left.pop(0)
     except Paused as pause:
-        hint = f" ({pause.hint})" if pause.hint else ""
-        context.say(f"run {run.id}: {pause}{hint}")
-        return [str(pause)]
-    return []
+        from xtrack.columns import few
+
+        told = f"{pause}; not read to the end: {few([access.called(feed) for feed in left])}"
+        context.say(f"run {run.id}: {told}" + (f" ({pause.hint})" if pause.hint else ""))
+        return told
+    return ""
 
 
 def _looked_at(feed: Feed) -> tuple[float, int]:
@@ -256,6 +260,8 @@ def _fetch(context: Context, run: Run, feed: Feed, access: JobAccess) -> None:
             raise
         finally:
             context.say(f"run {run.id}: {name}: {_posts(added)} fetched{access.spent()}")
+            if (account := context.store.account(now.account_id)) and account.state != "ok":
+                context.say(f"run {run.id}: {account.said}")
 
 
 def _opened(feed: Feed, access: JobAccess) -> Timeline:
@@ -275,8 +281,9 @@ def _new_posts(context: Context, run: Run, job: Job, feeds: Sequence[Feed]) -> t
         posts.update((post.id, post) for post in found if post.kind not in job.excluded)
         if left_out:
             context.say(f"run {run.id}: {_posts(left_out)} that came before are stored, not summarised")
-        if unwanted := sum(post.kind in job.excluded for post in found):
-            context.say(f"run {run.id}: {_posts(unwanted)} left out, being {' or '.join(job.excluded)}")
+        for kind in job.excluded:
+            if unwanted := sum(post.kind == kind for post in found):
+                context.say(f"run {run.id}: {unwanted} {kind if unwanted == 1 else EXCLUDABLE[kind]} left out")
     return list(posts.values()), seen
 
 

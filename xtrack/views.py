@@ -9,7 +9,7 @@ from typing import Any
 from xtrack.columns import cut, fitting, tidy, width
 from xtrack.compose import Local, byline, link
 from xtrack.feeds import Cost
-from xtrack.models import Hit, Job, Post, Run, Summary
+from xtrack.models import EXCLUDABLE, Hit, Job, Post, Run, Summary
 from xtrack.money import shown
 from xtrack.outcomes import Status
 from xtrack.spending import RESOURCES, Spending, Spent
@@ -86,7 +86,7 @@ def result(status: Status, local: Local) -> str:
 def outcome(run: Run, local: Local) -> str:
     """What a run came to."""
     if run.state == "done":
-        return f"{run.new_posts} new"
+        return f"{run.new_posts} new" + (", not all was read" if run.error else "")
     if run.state == "queued":
         return "queued"
     if run.state == "running":
@@ -103,7 +103,8 @@ def job_text(status: Status, local: Local, what: str) -> str:
         "watches": watched(job),
         "source": what,
         "runs": every(job) + (f" at {job.at}" if job.frequency in _AT_A_TIME else ""),
-        "without": " and ".join(job.excluded) + (", at the source" if job.excluded_at_source else ""),
+        "without": " and ".join(EXCLUDABLE[kind] for kind in job.excluded)
+        + (", at the source" if job.excluded_at_source else ""),
         "budget": f"{shown(job.budget)} a month" if job.budget is not None else "",
         "state": "paused" if job.paused else "active",
         "installed": local(job.created_at),
@@ -140,6 +141,11 @@ def _whose(spent: Spent) -> str:
 def _sum(micros: int | None) -> str:
     """A sum to the cent."""
     return "-" if micros is None else shown(round(micros, -4))
+
+
+def _without(job: Job) -> str:
+    at_source = ", left out by X itself" if job.excluded_at_source else ""
+    return " and ".join(EXCLUDABLE[kind] for kind in job.excluded) + at_source
 
 
 def runs_table(runs: Sequence[Run], local: Local) -> str:

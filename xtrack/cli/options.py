@@ -26,12 +26,12 @@ def _dollars(text: str) -> int:
 
 def _kinds(text: str) -> tuple[str, ...]:
     """Kinds of posts, with commas between them."""
-    from xtrack.jobs import EXCLUDABLE
+    from xtrack.models import EXCLUDABLE
 
     words = [word.strip() for word in text.split(",")]
-    if strange := [word for word in words if word not in EXCLUDABLE]:
-        raise click.BadParameter(f"{strange[0]!r} is none of {', '.join(EXCLUDABLE)}")
-    return tuple(kind for name, kind in EXCLUDABLE.items() if name in words)
+    if strange := [word for word in words if word not in EXCLUDABLE.values()]:
+        raise click.BadParameter(f"{strange[0]!r} is none of {', '.join(EXCLUDABLE.values())}")
+    return tuple(kind for kind, name in EXCLUDABLE.items() if name in words)
 
 
 yes = click.option("--yes", is_flag=True, help="Do not ask.")

@@ -40,7 +40,7 @@ class Place:
     walk: Walk | None = None
 
     def within(self, bound: datetime) -> tuple["Place", Gap | None]:
-        """The same with all older than `bound` given up; the gap that this leaves. Before the first walk there is none."""
+        """The same with all older than `bound` given up; the gap that this leaves."""
         if self.at is None:
             return self, None
         begin = max(self.at, _time_of(self.since))

@@ -129,10 +129,12 @@ class Runs(Database):
         slot: datetime | None,
         now: datetime,
         noticed: Mapping[int, int] = MappingProxyType({}),
+        error: str = "",
     ) -> int:
         """End a run well, in one transaction: summary, its posts, the watermarks of each feed, and the closed slot.
 
-        `seen` maps feed ids to arrivals, `noticed` to notices. Gives the summary's number.
+        `seen` maps feed ids to arrivals, `noticed` to notices; `error` is what kept it from reading all. Gives the
+        summary's number.
         """
         with self.write_as(run) as db:
             moved = db.executemany(
@@ -169,8 +171,8 @@ class Runs(Database):
             )
             db.execute(
                 """UPDATE runs SET state = 'done', finished_at = ?, exit_code = 0, new_posts = ?, slot = ?, closed = ?,
-                stage = '' WHERE id = ?""",
-                [rows.stamp(now), post_count, rows.stamp(slot) if slot else None, slot is not None, run.id],
+                stage = '', error = ? WHERE id = ?""",
+                [rows.stamp(now), post_count, rows.stamp(slot) if slot else None, slot is not None, error, run.id],
             )
             self._note_end(db, run.job_id, now, slot)
         return int(summary_id)
