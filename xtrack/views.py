@@ -103,8 +103,7 @@ def job_text(status: Status, local: Local, what: str) -> str:
         "watches": watched(job),
         "source": what,
         "runs": every(job) + (f" at {job.at}" if job.frequency in _AT_A_TIME else ""),
-        "without": " and ".join(EXCLUDABLE[kind] for kind in job.excluded)
-        + (", at the source" if job.excluded_at_source else ""),
+        "without": _without(job),
         "budget": f"{shown(job.budget)} a month" if job.budget is not None else "",
         "state": "paused" if job.paused else "active",
         "installed": local(job.created_at),
