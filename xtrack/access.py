@@ -80,9 +80,9 @@ class JobAccess:
         return {"post": self.x.post_price, "user": self.x.user_price, "media": self.x.media_price}
 
     def spent(self) -> str:
-        """What was paid since it was last asked, in words."""
+        """What was paid since it was last asked, in words; less, where some of it was bought on the same day before."""
         paid, self._paid = self._paid, 0
-        return f" for {shown(paid)}" if paid else ""
+        return f" for {shown(paid)} at most" if paid else ""
 
     def called(self, feed: Feed) -> str:
         """How a feed is called where people read it."""
