@@ -11,13 +11,12 @@ from xtrack.context import Context
 from xtrack.errors import NotFound, XTrackError
 from xtrack.models import Job
 from xtrack.scheduler import Check
-from xtrack.settings import load
+from xtrack.settings import load, secret_variables
 
 # The clock of a machine without a battery says something before this until it is set.
 _RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
 _ENOUGH_BYTES = 200 * 1024 * 1024
 _QUEUED_LONG = timedelta(minutes=10)
-_SECRETS = ("_TOKEN", "_KEY", "_PASSWORD", "_SECRET")
 
 
 def examine(context: Context) -> list[Check]:
@@ -73,8 +72,7 @@ def _permissions(context: Context) -> Check:
 
 def _secrets(context: Context) -> Check:
     """A timer sees nothing of a shell's environment."""
-    found = sorted(name for name in os.environ if name.startswith("XTRACK_") and name.endswith(_SECRETS))
-    if found:
+    if found := secret_variables(os.environ):
         detail = f"only this shell knows {', '.join(found)}: a timer's run will not see it"
         return Check("secrets", False, detail, f"put it into {context.home.config}")
     return Check("secrets", True, "none that only this shell knows")

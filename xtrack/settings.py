@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from xtrack import money
@@ -12,13 +12,22 @@ from xtrack.config import Home, config_text
 from xtrack.errors import Misconfigured
 
 _T = TypeVar("_T")
+# Where something stands in a config: ("x", "token").
+_Path = tuple[str, ...]
 # RFC 6750, section 2.1, and the percent sign that X's tokens have.
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/%]+=*")
+# A host's name (RFC 1123, section 2.1, and underscores) or IPv6 address, a port, a path; all of it ASCII.
+_NAME = r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*"
+_URL = re.compile(rf"https?://(?:{_NAME}|\[[0-9a-f:.]+\])(?::[0-9]+)?(?:/[a-z0-9\-._~%/]*)?", re.IGNORECASE | re.ASCII)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# How the names of variables end that hold what nobody else should know.
+_SECRETS = ("_TOKEN", "_KEY", "_PASSWORD", "_SECRET")
 
 
 class Secret:
     """A text that shows itself only when it is asked to."""
+
+    __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -26,13 +35,16 @@ class Secret:
     def __repr__(self) -> str:
         return "***"
 
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and other._text == self._text
 
     def __hash__(self) -> int:
         return hash(self._text)
 
-    def __reduce__(self) -> str:
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not written anywhere")
 
     def reveal(self) -> str:
@@ -42,7 +54,8 @@ class Secret:
 @dataclass(frozen=True)
 class Setting:
     """How a setting is called in its table, its default as one would write it (None: there is none), how a value is
-    read (by a function that raises ValueError or TypeError), what may be written, and the variable that wins over it.
+    read (by a function that raises ValueError or TypeError), what may be written, the variable that wins over it, and
+    whether nobody may see it.
     """
 
     name: str
@@ -50,12 +63,15 @@ class Setting:
     read: Callable[[Any], Any]
     rule: str
     variable: str = ""
+    is_secret: bool = False
 
 
-def _setting(name: str, default: Any, read: Callable[[Any], _T], rule: str, variable: str = "") -> Any:
+def _setting(
+    name: str, default: Any, read: Callable[[Any], Any], rule: str, variable: str = "", is_secret: bool = False
+) -> Any:
     """A field of a table."""
     value = None if default is None else read(default)
-    return field(default=value, metadata={"setting": Setting(name, default, read, rule, variable)})
+    return field(default=value, metadata={"setting": Setting(name, default, read, rule, variable, is_secret)})
 
 
 def _whole(least: int, most: int) -> Callable[[Any], int]:
@@ -72,7 +88,7 @@ def _days(value: Any) -> timedelta:
 
 
 def _days_or_never(value: Any) -> timedelta | None:
-    return _days(value) if value != 0 else None
+    return timedelta(days=_whole(0, 3650)(value)) or None
 
 
 def _day(value: Any) -> date:
@@ -88,16 +104,14 @@ def _token(value: Any) -> Secret:
 
 
 def _base_url(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    parts = urlsplit(value)
-    is_open = parts.scheme == "http" and parts.hostname in _LOOPBACK
-    # Asking for the port raises when it is none.
-    if not (parts.scheme == "https" or is_open) or not parts.hostname or parts.port == 0 or not value.isprintable():
+    found = _URL.fullmatch(value)
+    if not found:
         raise ValueError
-    if "@" in parts.netloc or parts.query or parts.fragment or " " in value:
+    # Both raise ValueError: the first for brackets around what is no address, the second for a port that is none.
+    parts = urlsplit(found[0])
+    if parts.port == 0 or (parts.scheme == "http" and parts.hostname not in _LOOPBACK):
         raise ValueError
-    return value.rstrip("/")
+    return found[0].rstrip("/")
 
 
 @dataclass(frozen=True)
@@ -107,13 +121,13 @@ class X:
     """
 
     token: Secret | None = _setting(
-        "token", None, _token, "a bearer token: letters, digits and -._~+/%=", "XTRACK_X_TOKEN"
+        "token", None, _token, "a bearer token: letters, digits and -._~+/%=", "XTRACK_X_TOKEN", is_secret=True
     )
     base_url: str = _setting(
         "base_url",
         "https://api.x.com",
         _base_url,
-        "https://HOST, or http:// to this machine; without name, password and query",
+        "https://HOST, or http:// to this machine; without name, password, query and fragment",
         "XTRACK_X_BASE_URL",
     )
     look_back: timedelta = _setting("look_back_days", 7, _days, "a whole number of days, 1 to 3650")
@@ -135,25 +149,39 @@ class Settings:
 
     parallel_runs: int = _setting("parallel_runs", 8, _whole(1, 1000), "a whole number from 1 to 1000")
     budget: int | None = _setting("budget", None, money.parse, money.RULE)
-    x: X = field(default_factory=X)
+    x: X = field(default_factory=X, metadata={"table": X})
 
 
 def load(home: Home, environ: Mapping[str, str]) -> Settings:
-    """What the config and the environment say, or the defaults. Raises Misconfigured with file, line and key."""
+    """What the config and the environment say, or the defaults. Raises Misconfigured with file, line and key, or with
+    the variable.
+    """
     source = _Source(home, config_text(home, environ), environ)
     values = source.values()
-    x = source.filled(X, "x", source.table(values, "x"))
-    return source.filled(Settings, "", values, x=x)
+    tables = {name: source.filled(kind, (name,), source.table(values, name)) for name, kind in _tables().items()}
+    return source.filled(Settings, (), values, **tables)
 
 
 def every() -> Iterator[tuple[str, Setting]]:
     """All settings by their keys, "x.token"."""
-    for table, prefix in ((Settings, ""), (X, "x.")):
+    for name, table in [("", Settings), *_tables().items()]:
         for setting in _settings(table).values():
-            yield prefix + setting.name, setting
+            yield f"{name}.{setting.name}".removeprefix("."), setting
 
 
-def _settings(table: type) -> dict[str, Setting]:
+def secret_variables(environ: Mapping[str, str]) -> list[str]:
+    """The names of our variables that are set and hold secrets. Of a shell's environment a timer's run sees nothing."""
+    return sorted(
+        name for name, value in environ.items() if value and name.startswith("XTRACK_") and name.endswith(_SECRETS)
+    )
+
+
+def _tables() -> dict[str, type[Any]]:
+    """The tables of a config by their names."""
+    return {one.name: one.metadata["table"] for one in fields(Settings) if "table" in one.metadata}
+
+
+def _settings(table: type[Any]) -> dict[str, Setting]:
     """The settings of a table by the names of their fields."""
     return {one.name: one.metadata["setting"] for one in fields(table) if "setting" in one.metadata}
 
@@ -175,67 +203,93 @@ class _Source:
             return tomllib.loads(self.text)
         except (ValueError, RecursionError) as error:
             # Also a number with too many digits, and lists in lists without end.
-            raise Misconfigured(f"the config is no TOML: {self.home.config}: {error}", self._edit()) from None
+            raise Misconfigured(
+                f"the config is no TOML: {self.home.config}: {error}", f"edit {self.home.config}"
+            ) from None
 
     def table(self, values: dict[str, Any], name: str) -> dict[str, Any]:
         """One table, which is taken out of all that there is."""
         table = values.pop(name, {})
         if not isinstance(table, dict):
-            raise self._error(name, f"{name} is no table", f"[{name}]")
+            raise self._error((name,), f"{name} is no table", f"[{name}]")
         return table
 
-    def filled(self, table: type[_T], name: str, values: Mapping[str, Any], **more: Any) -> _T:
-        """A table with what is set in it."""
-        prefix = f"{name}." if name else ""
+    def filled(self, table: type[_T], path: _Path, values: Mapping[str, Any], **tables: Any) -> _T:
+        """A table with what is set in it, and its own tables."""
         settings = _settings(table)
-        known = {setting.name for setting in settings.values()}
-        for strange in values:
-            if strange not in known:
-                one = f"unknown setting {prefix}{strange}" if strange.isprintable() else "unknown setting"
-                raise self._error(f"{prefix}{strange}", f"{one:.80}", f"known: {', '.join(sorted(known))}")
-        found = {at: self._read(setting, prefix + setting.name, values) for at, setting in settings.items()}
-        return table(**{at: value for at, value in found.items() if value is not _UNSET}, **more)
+        known = sorted(setting.name for setting in settings.values())
+        for name in values:
+            if name not in known:
+                hint = f"known: {', '.join([*known, *(f'[{table}]' for table in tables)])}"
+                raise self._error((*path, name), f"unknown setting {_key((*path, name)):.80}", hint)
+        found = {
+            at: self._read(setting, path, values)
+            for at, setting in settings.items()
+            if setting.name in values or self.environ.get(setting.variable)
+        }
+        return table(**found, **tables)
 
-    def _read(self, setting: Setting, key: str, values: Mapping[str, Any]) -> Any:
-        told = self.environ.get(setting.variable, "") if setting.variable else ""
-        value = told or values.get(setting.name, _UNSET)
-        if value is _UNSET:
-            return value
+    def _read(self, setting: Setting, path: _Path, values: Mapping[str, Any]) -> Any:
+        told = self.environ.get(setting.variable)
+        value = told or values[setting.name]
         try:
             return setting.read(value)
         except (ValueError, TypeError):
-            # What was meant as a secret may be one: the value is not shown.
-            what = "is wrong" if setting.read is _token else f"is {value!r:.60}"
+            # What was meant as a secret may be one.
+            what = "wrong" if setting.is_secret else _seen(value)
             if told:
-                raise Misconfigured(f"{setting.variable} {what}", setting.rule) from None
-            raise self._error(key, f"{key} {what}", setting.rule) from None
+                raise Misconfigured(f"{setting.variable} is {what}", setting.rule) from None
+            key = (*path, setting.name)
+            raise self._error(key, f"{_key(key)} is {what}", setting.rule) from None
 
-    def _error(self, key: str, what: str, rule: str) -> Misconfigured:
-        line = _line(self.text, key)
+    def _error(self, path: _Path, what: str, hint: str) -> Misconfigured:
+        line = _line(self.text, path)
         where = f"{self.home.config}, line {line}" if line else f"{self.home.config}"
-        return Misconfigured(f"{where}: {what}", rule)
-
-    def _edit(self) -> str:
-        return f"edit {self.home.config}"
+        return Misconfigured(f"{where}: {what}", hint)
 
 
-_UNSET: Literal["unset"] = "unset"
-_HEAD = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
-_KEY = re.compile(r"\s*([^\s=#][^=#]*?)\s*=")
+def _seen(value: object) -> str:
+    """A value as an error shows it: not what may hold a password or a key, as a URL can, or X's token (RFC 3986)."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a number with too many digits"
+    if isinstance(value, str):
+        return "wrong" if re.search("[@?#%]", value) else f"{value!r:.60}"
+    return str(value)
 
 
-def _line(text: str, key: str) -> int | None:
-    """The line on which a key or a table stands, which tomllib does not tell; None where that cannot be seen."""
-    table = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        head, entry = _HEAD.match(line), _KEY.match(line)
-        if head:
-            table = f"{_plain(head[1])}."
-        if (head and table == f"{key}.") or (not head and entry and table + _plain(entry[1]) == key):
-            return number
+# Patterns that only an error needs: compiled where they are used. A part of a key; the head of a table, or the key in
+# front of a value; comments and all kinds of strings, so that quotes in one of them open no other.
+_PART = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)"""
+_LINE = rf"\s*(\[*)\s*({_PART}(?:\s*\.\s*{_PART})*)\s*(?:=|\]+\s*(?:#|$))"
+_STRING = r"""(?s)#[^\n]*|"{3}(?:[^\\]|\\.)*?"{3,5}|'{3}.*?'{3,5}|"(?:[^"\\]|\\.)*"|'[^']*'"""
+
+
+def _key(path: _Path) -> str:
+    """How something is called: x.token, or with quotes where TOML wants them."""
+    return ".".join(part if re.fullmatch("[A-Za-z0-9_-]+", part) else repr(part) for part in path)
+
+
+def _line(text: str, path: _Path) -> int | None:
+    """The line that says something of a key or a table, which tomllib does not tell; None where it is not found.
+
+    Keys with escapes in them are not.
+    """
+    table: _Path = ()
+    for number, line in enumerate(re.sub(_STRING, _on_one_line, text).split("\n"), 1):
+        if found := re.match(_LINE, line):
+            is_head, named = bool(found[1]), tuple(part.strip("\"'") for part in re.findall(_PART, found[2]))
+            here = named if is_head else table + named
+            # An entry's value may be a table with the key in it.
+            if here[: len(path)] == path or (not is_head and path[: len(here)] == here):
+                return number
+            table = named if is_head else table
     return None
 
 
-def _plain(key: str) -> str:
-    """A dotted key without quotes and blanks."""
-    return ".".join(part.strip().strip("\"'") for part in key.split("."))
+def _on_one_line(found: re.Match[str]) -> str:
+    """A comment or string; of one with several lines only these, since what is in it looks like anything."""
+    return "\n" * found[0].count("\n") or found[0]
