@@ -132,7 +132,7 @@ def test_the_line_of_what_is_no_setting(home: Home, text: str, message: str, lin
     assert str(error.value) == f"{home.config}, line {line}: {message}"
 
 
-PIECES = [*"""[x] [[x]] x.y token ' " \'\'\' # \\ 1 { } [ ] , .""".split(), '"""', "\n", " = "]
+PIECES = ["[x]", "[[x]]", "x.y", "token", "'", '"', "'''", '"""', "#", "\\", "\n", " = ", *"1{}[],."]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join) | st.text(max_size=20))
