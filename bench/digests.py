@@ -19,6 +19,7 @@ from statistics import fmean, median
 from bench.corpora import LANGUAGES, Corpus, corpus
 from xtrack.models import Post
 from xtrack.sources import sample
+from xtrack.summarizers import Brief
 from xtrack.summarizers._text import sentences, terms
 from xtrack.summarizers.extractive import Extractive
 
@@ -40,7 +41,7 @@ Method = Callable[[Sequence[Post], int], list[str]]
 
 
 def extractive(posts: Sequence[Post], _count: int = 0) -> list[str]:
-    return [line.text for line in Extractive().summarize(posts, ()).lines]
+    return [line.text for line in Extractive().summarize(posts, Brief()).lines]
 
 
 def newest(posts: Sequence[Post], count: int) -> list[str]:

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from xtrack.models import Digest, Original, Post, PostKind
+from xtrack.summarizers import Brief
 from xtrack.summarizers._text import sentences, words
 from xtrack.summarizers.extractive import Extractive
 
@@ -39,7 +40,7 @@ def posts_of(*texts: str) -> list[Post]:
 
 
 def summarize(posts: Sequence[Post], *topics: str) -> Digest:
-    return Extractive().summarize(posts, topics)
+    return Extractive().summarize(posts, Brief(tuple(topics)))
 
 
 def printed(text: str, kind: PostKind = "post") -> str:

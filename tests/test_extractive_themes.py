@@ -11,6 +11,7 @@ import pytest
 from bench.corpora import LANGUAGES, corpus
 from tests.test_extractive import NEWS, post, posts_of, printed, summarize
 from xtrack.models import Post, PostKind
+from xtrack.summarizers import Brief
 from xtrack.summarizers._text import sentences, split_end, terms
 from xtrack.summarizers.extractive import Extractive
 
@@ -25,11 +26,12 @@ SIGNED = [f"{news[:-1]} after all. Photos by our own readers." for news in NEWS]
 PRINT_DIGESTS = """
 from dataclasses import replace
 from bench.corpora import corpus
+from xtrack.summarizers import Brief
 from xtrack.summarizers.extractive import Extractive
 posts = corpus(("en", "th", "ar"), 3).posts
 texts = [f"item{n % 7} list{n % 11} sold{n % 5} firm{n % 3} week{n % 13}" for n in range(len(posts))]
 alike = [replace(post, text=text, kind="post", original=None) for post, text in zip(posts, texts)]
-print(ascii([Extractive().summarize(some, ()) for some in (posts, alike, alike[:50], alike[20:80])]))
+print(ascii([Extractive().summarize(some, Brief()) for some in (posts, alike, alike[:50], alike[20:80])]))
 """
 
 
@@ -182,6 +184,6 @@ def test_the_seed_of_hashes_changes_nothing() -> None:
 def test_ten_thousand_posts_cost_little() -> None:
     posts = corpus(LANGUAGES["all mixed"], 1, posts=10_000, themes=300).posts
     started = time.process_time()
-    digest = Extractive().summarize(posts, ())
+    digest = Extractive().summarize(posts, Brief())
     assert time.process_time() - started < 8
     assert digest.omitted + sum(len(line.post_ids) for line in digest.lines) == 10_000

@@ -3,27 +3,23 @@
 import json
 import os
 import re
-import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from tests.conftest import NOON
-from tests.peers.web import Request, Web, answer
 from tests.peers.x import X
-from xtrack.errors import BadData, Misconfigured, Paused, Refused, Temporary, XTrackError
+from xtrack.errors import Paused, XTrackError
 from xtrack.models import Bought, Page, Resource
 from xtrack.settings import Secret
 from xtrack.settings import X as Settings
-from xtrack.sources import Found, x
-from xtrack.sources._http import Kept, Limits, Unreachable
+from xtrack.sources import x
+from xtrack.sources._http import Limits
 from xtrack.sources._x_client import Client
 
 QUICK = Limits(connect=0.5, read=0.5, total=0.8)

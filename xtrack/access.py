@@ -7,8 +7,10 @@ from xtrack.context import Context
 from xtrack.errors import Paused
 from xtrack.models import Bill, Bought, Feed, Page, Resource
 from xtrack.money import shown
-from xtrack.settings import Settings, X
+from xtrack.settings import LLM, Settings, X
 from xtrack.streams import show
+
+_MILLION = 1_000_000
 
 
 class JobAccess:
@@ -75,6 +77,25 @@ class JobAccess:
         """As `bill`; counts the posts of a page."""
         self._posts_left -= len(page.posts)
         return self.bill(page.bought)
+
+    @property
+    def llm(self) -> LLM:
+        return self._settings.llm
+
+    def reserve_sum(self, cost: int) -> None:
+        """As summarizers.ModelAccess says."""
+        store, budget = self._context.store, self._settings.budget
+        self._reservation, _ = store.reserve(self._job_id, cost, 1, 1, budget, self._context.clock())
+
+    def settle_tokens(self, input_tokens: int, output_tokens: int) -> int:
+        """As summarizers.ModelAccess says."""
+        amounts: dict[Resource, tuple[int, int]] = {
+            "input_token": (input_tokens, input_tokens * self.llm.input_price // _MILLION),
+            "output_token": (output_tokens, output_tokens * self.llm.output_price // _MILLION),
+        }
+        self._context.store.settle(Bill(self._reservation, self._job_id, self._context.clock(), {}, amounts))
+        self._reservation = 0
+        return sum(cost for _, cost in amounts.values())
 
     def _prices(self) -> dict[Resource, int]:
         return {"post": self.x.post_price, "user": self.x.user_price, "media": self.x.media_price}

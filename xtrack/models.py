@@ -1,7 +1,7 @@
 """The records that cross rooms: frozen, with UTC times and post ids as strings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -12,7 +12,7 @@ Trigger = Literal["timer", "manual"]
 Start = Literal["timer", "play", "typed"]
 RunState = Literal["queued", "running", "done", "failed", "died"]
 # What is sold one by one.
-Resource = Literal["post", "user", "media"]
+Resource = Literal["post", "user", "media", "input_token", "output_token"]
 AccountState = Literal["ok", "protected", "suspended", "gone"]
 # What a job may leave out, and how people call it.
 EXCLUDABLE: dict[PostKind, str] = {"reply": "replies", "repost": "reposts"}
@@ -176,13 +176,15 @@ class Page:
 @dataclass(frozen=True)
 class Bill:
     """What an answer cost, and whom: the reservation that it settles (0: none was needed), the job (0: none yet), when,
-    and the price of each thing that was bought, in millionths of a dollar.
+    and the price of each thing that was bought, in millionths of a dollar. Of what is only counted, such as tokens,
+    `amounts` has how much it was and what all of it cost.
     """
 
     reservation: int
     job_id: int
     at: datetime
     items: Mapping[Bought, int]
+    amounts: Mapping[Resource, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,8 @@ class Line:
 class Digest:
     """What a summarizer makes of some posts. `omitted` posts are on the topics, but no line stands for them.
 
-    `notices` are what else has to be known: of accounts that could not be read, posts that were missed.
+    `notices` are what else has to be known: of accounts that could not be read, posts that were missed. One that a
+    model wrote tells which, how many tokens it took, and what they cost, in millionths of a dollar.
     """
 
     method: str
@@ -206,6 +209,10 @@ class Digest:
     lines: tuple[Line, ...]
     omitted: int
     notices: tuple[str, ...] = ()
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: int = 0
 
 
 @dataclass(frozen=True)

@@ -290,9 +290,10 @@ def _new_posts(context: Context, run: Run, job: Job, feeds: Sequence[Feed]) -> t
 def _summarise(posts: Sequence[Post], job: Job, lost: Sequence[Account], is_paused: bool) -> Digest:
     if not posts:
         return Digest(method="none", headline=_quiet(job, lost, is_paused), lines=(), omitted=0)
+    from xtrack.summarizers import Brief
     from xtrack.summarizers.extractive import Extractive
 
-    return Extractive().summarize(posts, job.topics)
+    return Extractive().summarize(posts, Brief(job.topics))
 
 
 def _quiet(job: Job, lost: Sequence[Account], is_paused: bool) -> str:

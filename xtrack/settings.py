@@ -83,6 +83,16 @@ def _whole(least: int, most: int) -> Callable[[Any], int]:
     return read
 
 
+def _line_of_text(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable() or len(value) > 200:
+        raise ValueError
+    return value.strip()
+
+
+def _seconds(value: Any) -> timedelta:
+    return timedelta(seconds=_whole(10, 3600)(value))
+
+
 def _days(value: Any) -> timedelta:
     return timedelta(days=_whole(1, 3650)(value))
 
@@ -142,6 +152,31 @@ class X:
 
 
 @dataclass(frozen=True)
+class LLM:
+    """Which model writes digests and how it is reached: any server that speaks OpenAI's chat completions.
+
+    Prices are in millionths of a dollar for a million tokens, `timeout` is for a whole call, retries and all, and
+    `context_tokens` what the model takes in and puts out together.
+    """
+
+    model: str | None = _setting("model", None, _line_of_text, "the name of a model, on one line")
+    key: Secret | None = _setting(
+        "key", None, _token, "an API key: letters, digits and -._~+/%=", "XTRACK_LLM_KEY", is_secret=True
+    )
+    base_url: str = _setting(
+        "base_url",
+        "https://api.openai.com/v1",
+        _base_url,
+        "https://HOST/v1, or http:// to this machine; without name, password, query and fragment",
+        "XTRACK_LLM_BASE_URL",
+    )
+    input_price: int = _setting("price_input", 0, money.parse, f"{money.RULE}, for a million tokens")
+    output_price: int = _setting("price_output", 0, money.parse, f"{money.RULE}, for a million tokens")
+    timeout: timedelta = _setting("timeout_seconds", 300, _seconds, "a whole number of seconds, 10 to 3600")
+    context_tokens: int = _setting("context_tokens", 32_000, _whole(2_000, 10_000_000), "from 2000 to 10000000")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All that is set. `parallel_runs` is how many runs of this home work at once, `budget` how much may be bought for
     all jobs together in a UTC month, in millionths of a dollar.
@@ -150,6 +185,7 @@ class Settings:
     parallel_runs: int = _setting("parallel_runs", 8, _whole(1, 1000), "a whole number from 1 to 1000")
     budget: int | None = _setting("budget", None, money.parse, money.RULE)
     x: X = field(default_factory=X, metadata={"table": X})
+    llm: LLM = field(default_factory=LLM, metadata={"table": LLM})
 
 
 def load(home: Home, environ: Mapping[str, str]) -> Settings:

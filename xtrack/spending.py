@@ -11,7 +11,7 @@ from xtrack.models import Job, Resource
 from xtrack.settings import load
 from xtrack.store.usage import Used
 
-RESOURCES: tuple[Resource, ...] = ("post", "user", "media")
+RESOURCES: tuple[Resource, ...] = ("post", "user", "media", "input_token", "output_token")
 
 
 @dataclass(frozen=True)

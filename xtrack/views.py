@@ -127,7 +127,7 @@ def spending_text(spending: Spending) -> str:
         for spent in (*spending.jobs, spending.total)
     ]
     rows[-1] = ("all", *rows[-1][1:])
-    head = ("JOB", "POSTS", "USERS", "MEDIA", "COST", "FORECAST", "BUDGET")
+    head = ("JOB", "POSTS", "USERS", "MEDIA", "TOKENS IN", "OUT", "COST", "FORECAST", "BUDGET")
     return f"Bought in {spending.month} (UTC)\n{table(head, rows)}"
 
 

@@ -93,6 +93,8 @@ class Usage(Database):
             if db.execute(sql, [at[:10], item.resource, item.id]).rowcount:
                 counts[item.resource] += 1
                 costs[item.resource] += price
+        for resource, (count, cost) in bill.amounts.items():
+            counts[resource], costs[resource] = count, cost
         db.executemany(
             """INSERT INTO usage (month, job_id, resource, count, cost, first_at) VALUES (?, ?, ?, ?, ?, ?)
             ON CONFLICT DO UPDATE SET count = count + excluded.count, cost = cost + excluded.cost""",

@@ -10,6 +10,7 @@ from functools import cache
 from itertools import chain
 
 from xtrack.models import Digest, Line, Post
+from xtrack.summarizers import Brief
 from xtrack.summarizers._text import count_words, is_on, sentences, split_end, terms, without_attached, words
 
 _MAX_LINES = 8
@@ -65,9 +66,9 @@ class _Candidate:
 class Extractive:
     """Ranks sentences by their TF-IDF weight among all posts and takes the best that say something new."""
 
-    def summarize(self, posts: Sequence[Post], topics: Sequence[str]) -> Digest:
+    def summarize(self, posts: Sequence[Post], brief: Brief) -> Digest:
         """A digest of about one line for three posts, at most 8, more only where there are more topics than that."""
-        on_topic = _by_topic(posts, topics)
+        on_topic = _by_topic(posts, brief.topics)
         count = sum(map(len, on_topic.values()))
         stories = _stories(on_topic)
         limit = min(_MAX_LINES, max(_MIN_LINES, math.ceil(count / _POSTS_PER_LINE)))
@@ -77,7 +78,7 @@ class Extractive:
         chosen.sort(key=lambda line: (order.index(line.story.topic), _when(line.story.lead)))
         lines = tuple(Line(line.text, _ids(line.story), line.story.topic) for line in chosen)
         omitted = count - sum(len(line.post_ids) for line in lines)
-        return Digest("extractive", _headline(posts, topics, count), lines, omitted)
+        return Digest("extractive", _headline(posts, brief.topics, count), lines, omitted)
 
 
 def _when(post: Post) -> tuple[datetime, str]:
