@@ -143,6 +143,7 @@ def test_settings_are_those_that_are_read() -> None:
         default = "" if setting.default is None else f"`{setting.default}`"
         (row,) = [line for line in text.splitlines() if line.startswith(f"| `{key}` | {default} |")]
         assert re.findall(r"XTRACK_\w+", row) == ([setting.variable] if setting.variable else [])
+        assert not setting.variable or setting.variable in first_cells(section(COMMANDS, "Environment"))
 
 
 def test_json_fields_are_those_that_are_printed() -> None:
