@@ -78,8 +78,8 @@ class Kept:
         """As the module's `get`; raises what that does."""
         import requests
 
-        # Only a connection whose last answer came whole is used again; that of a late one still has its thread.
-        session, self._session = self._session or requests.Session(), None
+        # Its pool hands out no connection that a late thread still has, nor one whose answer was not read to its end.
+        session = self._session = self._session or requests.Session()
         sent = {**_COMMON, "Connection": "keep-alive", **headers}
 
         def ask(until: float) -> Answer | XTrackError:
@@ -88,9 +88,7 @@ class Kept:
             except _failures() as error:
                 return _explained(error, url, self._limits)
 
-        answer = _in_time(ask, url, self._limits)
-        self._session = session
-        return answer
+        return _in_time(ask, url, self._limits)
 
 
 def _in_time(ask: Callable[[float], Answer | Exception], url: str, limits: Limits) -> Answer:

@@ -128,7 +128,7 @@ def _rejected(body: Json) -> Rejected:
     errors = objects(body.get("errors"))
     named = [name for error in errors for name in as_object(error.get("parameters"))]
     about = f"{_short(named[0])}: " if named else ""
-    said = _said(errors[0] if errors and errors[0].get("message") else body)
+    said = _said(errors[0] if errors else body)
     return Rejected(f"X does not take the request: {about}{said}", frozenset(named))
 
 
@@ -148,11 +148,12 @@ def _flaw(answer: Answer, body: Json) -> XTrackError | None:
 
 
 def _said(problem: Json) -> str:
-    """What X says in a problem, on one line and not too long."""
-    words = next((line(problem[name]) for name in ("message", "detail", "title") if problem.get(name)), "")
-    return _short(words) or "without a reason"
+    """What X says in a problem."""
+    said = (_short(problem.get(name)) for name in ("message", "detail", "title"))
+    return next(filter(None, said), "without a reason")
 
 
-def _short(words: str) -> str:
+def _short(words: object) -> str:
+    """On one line, printable, and not too long."""
     clean = line(words)
     return clean if len(clean) <= _SAID else clean[: _SAID - 1] + "…"

@@ -17,13 +17,12 @@ from xtrack.sources._x_answers import WindowClosed, read
 
 _NEAR = timedelta(minutes=3)
 _PAUSES = (1.0, 3.0)
-_PAUSES_WITHIN = 30
 _LOOK_AGAIN = 5.0
 
 
 @dataclass
 class _Call:
-    """What a call may still wait for: pauses in seconds, in so many seconds of its beginning; a window, once."""
+    """What a call may still wait for: pauses in seconds, soon after its beginning; a window, once."""
 
     begun: float = field(default_factory=_http.clock)
     pauses: Iterator[float] = field(default_factory=lambda: iter(_PAUSES))
@@ -34,7 +33,7 @@ class Client:
     """Calls on one connection, with one patience for a network that is not up."""
 
     def __init__(self, limits: Limits = _http.LIMITS) -> None:
-        self._http = _http.Kept(limits)
+        self._http, self._soon = _http.Kept(limits), limits.total / 2
         self._lost_at: float | None = None
 
     def get(self, access: Access, path: str, parameters: Mapping[str, str]) -> Json:
@@ -67,7 +66,7 @@ class Client:
             call.has_waited = True
             return max(1.0, closed.total_seconds())
         pause = next(call.pauses, None)
-        return pause if pause and now + pause < call.begun + _PAUSES_WITHIN else None
+        return pause if pause and now + pause < call.begun + self._soon else None
 
     def _ask(self, access: Access, path: str, parameters: Mapping[str, str]) -> _http.Answer:
         if access.x.token is None:

@@ -31,8 +31,9 @@ class Gap:
 
 @dataclass(frozen=True)
 class Place:
-    """Everything up to the post `since` and until `at` (None: the first walk has no end yet) is read or given up, and
-    what `walk` has come by.
+    """Everything up to the post `since` and until `at` is read or given up, and what `walk` has come by.
+
+    Without `at` nobody has watched yet: what was before the first walk is nobody's loss.
     """
 
     since: int = 0
@@ -48,8 +49,9 @@ class Place:
         return replace(self, at=max(self.at, bound)), Gap(begin, end) if begin < end else None
 
     def since_id(self, bound: datetime) -> int:
-        """The id that what is still to be read is newer than; never `since` made younger in the cursor itself, or a
-        clock that was wrong for once would lose what comes.
+        """The id that all that is still to be read is newer than.
+
+        `since` itself stays: had it been moved by a clock that was wrong for once, what comes would be lost.
         """
         return max(self.since, _id_before(bound))
 

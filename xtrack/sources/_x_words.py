@@ -10,8 +10,8 @@ from xtrack.models import Bought, Resource
 from xtrack.sources._v2 import Json, as_object, objects
 from xtrack.sources._x_answers import Rejected
 
-# What one post of a timeline can bring: itself, one that it quotes and one that it replies to; four media of its own,
-# the most that a post has (docs.x.com, x-api/media). What is included is not expanded further.
+# What one post of a timeline can bring: itself, one that it quotes and one that it replies to; and its own media, of
+# which it takes four (media_ids in the specification). Of what is included nothing is expanded further.
 WORST: Mapping[Resource, int] = {"post": 3, "media": 4}
 USER_FIELDS = "created_at,protected,public_metrics"
 _OF_WORDS = {"post.fields", "tweet.fields", "expansions"}
@@ -32,12 +32,10 @@ class Words:
         """Whether X rejects a request for its words."""
         if error.parameters:
             return bool(error.parameters & _OF_WORDS)
-        words = {word for name, value in self.parameters.items() for word in (name, *value.split(","))}
-        return any(word in str(error) for word in words if word not in self.other.words)
+        return any(word in str(error) for word in self._all - self.other._all)
 
     @property
-    def words(self) -> set[str]:
-        """All words that are sent."""
+    def _all(self) -> set[str]:
         return {word for name, value in self.parameters.items() for word in (name, *value.split(","))}
 
 
