@@ -242,7 +242,7 @@ def of_mode(mode: int) -> Callable[[Path], None]:
 
 WRONG_SETTINGS = {
     "syntax": (text(b"parallel_runs = 4\nparallel runs = 4\n"), "at line 2", "edit "),
-    "unknown": (text(b"parallel = 4\n"), "unknown setting parallel", "known: budget, parallel_runs"),
+    "unknown": (text(b"parallel = 4\n"), "unknown setting parallel", "known: admin_email, budget, parallel_runs"),
     "value": (text(b"parallel_runs = 'many'\n"), "parallel_runs is 'many'", "a whole number"),
     "long value": (text(b"parallel_runs = '" + b"x" * 10_000 + b"'\n"), "parallel_runs is 'xxx", "a whole number"),
     "digits": (text(b"parallel_runs = " + b"9" * 5000), "no TOML", "edit "),

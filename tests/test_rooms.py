@@ -27,7 +27,7 @@ FLOORS = [
     ("xtrack.context",),
     ("xtrack.scheduler", "xtrack.compose"),
     ("xtrack.templates",),
-    ("xtrack.sources", "xtrack.summarizers"),
+    ("xtrack.sources", "xtrack.summarizers", "xtrack.channels"),
     ("xtrack.store",),
     ("xtrack.bugs", "xtrack.words", "xtrack.ledger", "xtrack.moments", "xtrack.columns"),
     ("xtrack.slots",),

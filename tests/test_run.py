@@ -236,7 +236,7 @@ def test_a_config_that_is_wrong_fails_the_run_for_good(world: World, job: int) -
     write_config(world.home.config, "parallel = 3\n")
     assert by_timer(world, job) == 78
     assert "unknown setting" in world.store.runs()[0].error
-    assert "(known: budget, parallel_runs, [x], [llm])" in world.said[-1]
+    assert "(known: admin_email, budget, parallel_runs, [x], [llm], [mail])" in world.said[-1]
     assert not is_due(world, job)
 
 

@@ -151,7 +151,7 @@ def test_a_hint_names_what_is_known(home: Home, name: str) -> None:
     write_config(home.config, f"'{name}' = 1")
     with pytest.raises(Misconfigured, match="unknown setting") as error:
         load(home, {})
-    assert error.value.hint == "known: budget, parallel_runs, [x], [llm]"
+    assert error.value.hint == "known: admin_email, budget, parallel_runs, [x], [llm], [mail]"
     write_config(home.config, f"[x]\n'{name}' = 1")
     with pytest.raises(Misconfigured, match="unknown setting") as error:
         load(home, {})
@@ -198,7 +198,7 @@ def test_all_that_can_be_set(home: Home) -> None:
         """,
     )
     x = X(Secret(SECRET), "https://proxy.example/x", 3 * DAY, 50, None, 1000, 20000, 1, date(2026, 11, 1))
-    assert load(home, {}) == Settings(8, 12_500_000, x)
+    assert load(home, {}) == Settings(8, 12_500_000, x=x)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1/x", "HTTP://LocalHost"])
@@ -226,7 +226,7 @@ def test_an_empty_variable_is_none(home: Home) -> None:
 
 def test_secret_variables_are_named_when_they_are_set() -> None:
     ours = {setting.variable: "1" for _, setting in every() if setting.is_secret}
-    assert secret_variables(ours) == ["XTRACK_LLM_KEY", "XTRACK_X_TOKEN"]
+    assert secret_variables(ours) == ["XTRACK_LLM_KEY", "XTRACK_SMTP_PASSWORD", "XTRACK_X_TOKEN"]
     assert secret_variables({"XTRACK_X_TOKEN": "", "XTRACK_X_BASE_URL": "1", "MY_TOKEN": "1"}) == []
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from xtrack.context import Context
 from xtrack.errors import Paused
-from xtrack.models import Bill, Bought, Feed, Page, Resource
+from xtrack.models import Account, Bill, Bought, Feed, Page, Resource
 from xtrack.money import shown
 from xtrack.settings import LLM, Settings, X
 from xtrack.streams import show
@@ -32,7 +32,6 @@ class JobAccess:
         self._context, self._settings, self._job_id = context, settings, job_id
         self._posts_left, self._extend = posts, extend
         self._reservation = self._paid = 0
-        self._names: dict[str, str] = {}
         self._said = ""
         self.patience = patience
 
@@ -107,15 +106,12 @@ class JobAccess:
 
     def called(self, feed: Feed) -> str:
         """How a feed is called where people read it."""
-        name = self.username(feed.account_id) if feed.account_id else ""
-        return f"@{name}" if name else feed.spec
+        account = self.account(feed.account_id) if feed.account_id else None
+        return f"@{account.username}" if account else feed.spec
 
-    def username(self, account_id: str) -> str:
+    def account(self, account_id: str) -> Account | None:
         """As sources.Access says."""
-        if account_id not in self._names:
-            account = self._context.store.account(account_id)
-            self._names[account_id] = account.username if account else ""
-        return self._names[account_id]
+        return self._context.store.account(account_id)
 
     def recall(self, name: str) -> str:
         """As sources.Access says."""

@@ -19,6 +19,9 @@ _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/%]+=*")
 # A host's name (RFC 1123, section 2.1, and underscores) or IPv6 address, a port, a path; all of it ASCII.
 _NAME = r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*"
 _URL = re.compile(rf"https?://(?:{_NAME}|\[[0-9a-f:.]+\])(?::[0-9]+)?(?:/[a-z0-9\-._~%/]*)?", re.IGNORECASE | re.ASCII)
+# A dot-string before the @ and a name behind it, in ASCII: RFC 5321, section 4.1.2.
+_ATOM = r"[\w!#$%&'*+/=?^`{|}~-]+"
+_ADDRESS = rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # How the names of variables end that hold what nobody else should know.
 _SECRETS = ("_TOKEN", "_KEY", "_PASSWORD", "_SECRET")
@@ -89,6 +92,34 @@ def _line_of_text(value: Any) -> str:
     return value.strip()
 
 
+def _host(value: Any) -> str:
+    if not re.fullmatch(rf"{_NAME}|[0-9a-f:]+", value, re.IGNORECASE | re.ASCII):
+        raise ValueError
+    return str(value)
+
+
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in words:
+            raise ValueError
+        return str(value)
+
+    return read
+
+
+def _password(value: Any) -> Secret:
+    if not isinstance(value, str) or not value.isprintable() or not value:
+        raise ValueError
+    return Secret(value)
+
+
+def address(value: Any) -> str:
+    """An e-mail address that SMTP takes without extensions. Raises ValueError, TypeError."""
+    if not re.fullmatch(_ADDRESS, value, re.ASCII) or len(value) > 254:
+        raise ValueError
+    return str(value)
+
+
 def _seconds(value: Any) -> timedelta:
     return timedelta(seconds=_whole(10, 3600)(value))
 
@@ -147,7 +178,7 @@ class X:
     )
     post_price: int = _setting("price_post", 0.005, money.parse, money.RULE)
     user_price: int = _setting("price_user", 0.01, money.parse, money.RULE)
-    media_price: int = _setting("price_media", 0, money.parse, money.RULE)
+    media_price: int = _setting("price_media", 0.005, money.parse, money.RULE)
     priced_on: date = _setting("priced_on", date(2026, 8, 1), _day, "a day, such as 2026-08-01, without quotes")
 
 
@@ -177,15 +208,33 @@ class LLM:
 
 
 @dataclass(frozen=True)
+class Mail:
+    """By which server digests are mailed, and from whom. `security` is ssl, starttls, or none, to this machine only."""
+
+    host: str | None = _setting("host", None, _host, "the name or address of an SMTP server")
+    port: int | None = _setting("port", None, _whole(1, 65535), "a port, 1 to 65535")
+    security: str = _setting("security", "ssl", _one_of("ssl", "starttls", "none"), "ssl, starttls or none")
+    user: str | None = _setting("user", None, _line_of_text, "a name, on one line")
+    password: Secret | None = _setting(
+        "password", None, _password, "a password, on one line", "XTRACK_SMTP_PASSWORD", is_secret=True
+    )
+    sender: str | None = _setting("from", None, address, "an address, such as digests@example.org")
+    timeout: timedelta = _setting("timeout_seconds", 60, _seconds, "a whole number of seconds, 10 to 3600")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All that is set. `parallel_runs` is how many runs of this home work at once, `budget` how much may be bought for
-    all jobs together in a UTC month, in millionths of a dollar.
+    all jobs together in a UTC month, in millionths of a dollar, `admin_email` is told of jobs that fail and have nobody
+    to mail to.
     """
 
     parallel_runs: int = _setting("parallel_runs", 8, _whole(1, 1000), "a whole number from 1 to 1000")
     budget: int | None = _setting("budget", None, money.parse, money.RULE)
+    admin_email: str | None = _setting("admin_email", None, address, "an address, such as admin@example.org")
     x: X = field(default_factory=X, metadata={"table": X})
     llm: LLM = field(default_factory=LLM, metadata={"table": LLM})
+    mail: Mail = field(default_factory=Mail, metadata={"table": Mail})
 
 
 def load(home: Home, environ: Mapping[str, str]) -> Settings:

@@ -47,8 +47,8 @@ class Access(Protocol):
     def release(self) -> None:
         """Give back what was set aside for a call that brought nothing."""
 
-    def username(self, account_id: str) -> str:
-        """The name that an account has, as far as is known, "" else."""
+    def account(self, account_id: str) -> Account | None:
+        """An account, where it is known."""
 
     def recall(self, name: str) -> str:
         """What `remember` was last told under this name, in any run, "" else."""

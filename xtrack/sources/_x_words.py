@@ -1,6 +1,7 @@
 """What is asked of the X API, in its two vocabularies (see _v2): one is sent, until X does not take it any more.
 
-What is asked for must sell nothing but posts and media: expansions such as author_id would sell users, too.
+What is asked for must sell nothing but posts: expansions such as author_id would sell users, attachments.media_keys the
+media, whose types their keys tell.
 """
 
 from collections.abc import Mapping
@@ -10,9 +11,9 @@ from xtrack.models import Bought, Resource
 from xtrack.sources._v2 import Json, as_object, objects
 from xtrack.sources._x_answers import Rejected
 
-# What one post of a timeline can bring: itself, one that it quotes and one that it replies to; and its own media, of
-# which it takes four (media_ids in the specification). Of what is included nothing is expanded further.
-WORST: Mapping[Resource, int] = {"post": 3, "media": 4}
+# What one post of a timeline can bring: itself, one that it quotes and one that it replies to. Nothing of what is
+# included is expanded further.
+WORST: Mapping[Resource, int] = {"post": 3}
 USER_FIELDS = "created_at,protected,public_metrics"
 _OF_WORDS = {"post.fields", "tweet.fields", "expansions"}
 
@@ -43,7 +44,7 @@ NEW = Words(
     "new",
     {
         "post.fields": "attachments,created_at,entities,lang,note_post",
-        "expansions": "referenced_posts,attachments.media_keys,attachments.poll_ids",
+        "expansions": "referenced_posts,attachments.poll_ids",
     },
 )
 LEGACY = Words(
@@ -51,7 +52,7 @@ LEGACY = Words(
     {
         "tweet.fields": "attachments,author_id,created_at,entities,in_reply_to_user_id,lang,note_tweet,"
         "referenced_tweets",
-        "expansions": "referenced_tweets.id,attachments.media_keys,attachments.poll_ids",
+        "expansions": "referenced_tweets.id,attachments.poll_ids",
     },
 )
 

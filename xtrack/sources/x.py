@@ -132,7 +132,8 @@ class XTimeline:
         An account that cannot be read is a page with its state, and the end. Raises what Client.get raises, Paused,
         and Temporary for posts that cannot be read and for pages that lead nowhere.
         """
-        self._author = _v2.Author(self._id, self._access.username(self._id))
+        account = self._access.account(self._id)
+        self._author = _v2.Author(self._id, account.username, account.name) if account else _v2.Author(self._id)
         self._begun, self._pages, self._posts = _http.clock(), 0, 0
         bound = now - self._access.x.look_back
         place, notices = parsed(cursor), list[str]()
