@@ -915,6 +915,7 @@ def test_errors_of_look_ups(peer: X, purse: Purse) -> None:
 
 
 def test_an_account_of_today_and_one_that_tells_nothing(peer: X, purse: Purse) -> None:
+    purse.now = NOON + timedelta(hours=1)
     (found,) = found_by(purse, ["anna"])
     assert found.accounts[0].posts_a_day == 71 % 89 * 3
     with Web() as web:
