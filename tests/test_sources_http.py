@@ -275,6 +275,15 @@ def test_a_proxy_is_used_and_named(web: Web, monkeypatch: pytest.MonkeyPatch) ->
             get("http://feeds.invalid/feed.xml", {}, PATIENT)
 
 
+def test_a_proxy_that_wants_a_password_first_is_named(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.routes["feeds.invalid:443"] = answer(status="407 Proxy Authentication Required")
+    monkeypatch.setenv("https_proxy", web.url(""))
+    with pytest.raises(
+        Temporary, match=r"^the proxy on the way to feeds.invalid does not let it through \(HTTP 407\)$"
+    ):
+        get("https://feeds.invalid/feed.xml", {}, PATIENT)
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One for 127.0.0.1 that it signed itself, with its key in the same file."""

@@ -284,7 +284,10 @@ def _explained(error: Exception, url: str, limits: Limits) -> XTrackError:
         return Temporary(f"{where} has a certificate that cannot be trusted")
     if isinstance(error, ValueError):
         return BadData(f"{where} cannot be asked: the address is not a valid one")
-    return Temporary(f"{where} sent an answer that is broken or cut off")
+    # Of a proxy, as http.client words it.
+    refused = re.search(r"\bTunnel connection failed: (\d{3})\b", str(error), re.ASCII)
+    what = f"does not let it through (HTTP {refused[1]})" if refused else "sent an answer that is broken or cut off"
+    return Temporary(f"{where} {what}")
 
 
 def _patience(error: Exception, limits: Limits) -> float:
