@@ -107,6 +107,20 @@ def test_settings_that_others_can_read_are_seen(machine: Machine) -> None:
     assert (found["ok"], found["hint"]) == (False, "chmod 640 /etc/xtrack/config.toml")
 
 
+def test_settings_in_a_folder_that_is_closed_to_the_runs_are_refused(machine: Machine) -> None:
+    """As root makes one whose umask is 077; the file itself is opened for the runs."""
+    scope = scope_of(machine, "system")
+    machine.run("sh", "-c", "umask 077; mkdir /etc/xtrack && touch /etc/xtrack/config.toml")
+    words, detail = ["install-job", "--source", "sample", "--every", "hourly"], "user xtrack cannot read /etc/xtrack"
+    assert scope.refused(*words) == (77, f"xtrack: {detail}/config.toml\n  chmod a+x /etc/xtrack\n")
+    machine.run("chmod", "a+x", "/etc/xtrack")
+    scope.xtrack(*words)
+    assert wrong(scope) == []
+    machine.run("chmod", "700", "/etc/xtrack")
+    assert checks(scope)["home"]["detail"] == f"{detail}/config.toml"
+    assert scope.refused("sync")[0] == 77
+
+
 def test_a_systemd_that_is_too_old_is_refused(machine: Machine) -> None:
     """A systemctl that tells another version: the oldest that XTrack works with is 249."""
     scope = scope_of(machine, "user")

@@ -103,6 +103,7 @@ class Systemd:
             with as_root():
                 make_data_folder(self._home, service_user())
                 warnings += _share_config(self._home)
+            self._see_config()
         else:
             make_data_folder(self._home)
         for path in (program, program.resolve(), Path(sys.prefix), Path(sys.base_prefix), Path(__file__)):
@@ -117,6 +118,16 @@ class Systemd:
         near = next(folder for folder in (data, *data.parents) if os.path.lexists(folder))
         if not os.access(near, os.X_OK, effective_ids=True):
             raise Refused(f"user {SERVICE_USER} cannot enter {near}", _HOME_PLACE)
+
+    def _see_config(self) -> None:
+        """Raises Refused when a run could not read the config, which is open to it: a folder above it is not."""
+        if not self._can_read_config():
+            detail = f"user {SERVICE_USER} cannot read {self._home.config}"
+            raise Refused(detail, f"chmod a+x {self._home.config.parent}")
+
+    def _can_read_config(self) -> bool:
+        config = self._home.config
+        return not self._home.keeps_config_apart or os.access(config, os.R_OK, effective_ids=True)
 
     def see(self, path: Path) -> None:
         if not self._home.is_system:
@@ -256,7 +267,7 @@ class Systemd:
             return Check("home", False, f"user {SERVICE_USER} is gone", "xtrack sync")
         if not home.data.is_dir():
             return Check("home", False, f"the data are gone: {home.data}", "restore a backup, then: xtrack sync")
-        if home.is_system and home.keeps_config_apart and not os.access(home.config, os.R_OK, effective_ids=True):
+        if home.is_system and not self._can_read_config():
             return Check("home", False, f"user {SERVICE_USER} cannot read {home.config}", "xtrack sync")
         return Check("home", True, str(home.data))
 
