@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -258,11 +258,25 @@ class Machine:
             "    socket.send_fds(socket.socket(fileno=int(sys.argv[2])), [b'.'], [server.fileno()])\n"
         )
         with ours, theirs:
-            enter = ["nsenter", "--target", str(self.pid), "--net"]
-            command = [*enter, sys.executable, "-c", code, str(port), str(theirs.fileno())]
-            subprocess.run(command, check=True, pass_fds=[theirs.fileno()])
+            self._in_network(code, port, theirs.fileno(), pass_fds=[theirs.fileno()])
             _, [descriptor], _, _ = socket.recv_fds(ours, 1, 1)
         return socket.socket(fileno=descriptor)
+
+    def set_network(self, up: bool) -> None:
+        """Have the only interface, lo, up as after boot, or down: nothing can be reached then (netdevice(7))."""
+        self._require_on()
+        code = (
+            "import fcntl, socket, struct, sys\n"
+            "SIOCSIFFLAGS = 0x8914\n"
+            "with socket.socket() as sock:\n"
+            "    fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack('16sH22x', b'lo', int(sys.argv[1])))\n"
+        )
+        self._in_network(code, int(up))
+
+    def _in_network(self, code: str, *words: int, pass_fds: Sequence[int] = ()) -> None:
+        """Run Python code of this process's interpreter in the machine's network, and nothing else of the machine."""
+        enter = ["nsenter", "--target", str(self.pid), "--net"]
+        subprocess.run([*enter, sys.executable, "-c", code, *map(str, words)], check=True, pass_fds=pass_fds)
 
     def journal(self, unit: str, user: str | None = None) -> str:
         """Return what `unit` of the system, or of a user's manager, and systemd about it said in all boots."""

@@ -8,6 +8,7 @@ test that started it.
 
 import http.client
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,19 +20,26 @@ from tests.peers.x.text import Json
 
 
 class X:
-    """The server in a process of its own, from `with` on; its end raises AssertionError when it had bugs."""
+    """The server in a process of its own, from `with` on; its end raises AssertionError when it had bugs.
 
-    def __init__(self, token: str = Options.token, **options: Any) -> None:
+    With a `listener`, a socket that may be in another network, it is to be found there, at `url`; control stays here.
+    """
+
+    def __init__(self, token: str = Options.token, listener: socket.socket | None = None, **options: Any) -> None:
         self.token = token
-        self._options = options
+        self._listener, self._options = listener, options
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "tests.peers.x", "--token", self.token]
-        root = Path(__file__).parents[3]
-        self._process = subprocess.Popen(command, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        root, passed = Path(__file__).parents[3], []
+        if self._listener:
+            passed = [self._listener.fileno()]
+            command += ["--listener", str(passed[0])]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=root, text=True, stdin=pipe, stdout=pipe, pass_fds=passed)
         assert self._process.stdout
         self.port = int(self._process.stdout.readline())
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1] if self._listener else self.port}"
         self.do("reset", **self._options)
         return self
 

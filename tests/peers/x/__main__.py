@@ -3,6 +3,7 @@
 import argparse
 import gzip
 import json
+import socket
 import sys
 import threading
 import time
@@ -104,10 +105,11 @@ class Handler(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 128
 
-    def __init__(self, port: int, state: State) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+    def __init__(self, listener: socket.socket, state: State) -> None:
+        super().__init__(listener.getsockname(), Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
         self.state = state
 
     def handle_error(self, *_: object) -> None:
@@ -119,13 +121,17 @@ class Server(ThreadingHTTPServer):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--listener", type=int, help="the descriptor of a socket that is answered on as well")
     parser.add_argument("--token", default=Options.token)
     parser.add_argument("--vocabulary", choices=VOCABULARIES, default=Options.vocabulary)
     told = parser.parse_args()
-    server = Server(told.port, State(Options(token=told.token, vocabulary=told.vocabulary)))
-    sys.stdout.write(f"{server.server_port}\n")
+    state = State(Options(token=told.token, vocabulary=told.vocabulary))
+    listeners = [socket.create_server(("127.0.0.1", told.port), backlog=128)]
+    sys.stdout.write(f"{listeners[0].getsockname()[1]}\n")
     sys.stdout.flush()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    listeners += [socket.socket(fileno=told.listener)] if told.listener is not None else []
+    for listener in listeners:
+        threading.Thread(target=Server(listener, state).serve_forever, daemon=True).start()
     with suppress(KeyboardInterrupt):
         sys.stdin.read()
 
