@@ -208,7 +208,8 @@ def _fetch_all(context: Context, run: Run, feeds: Sequence[Feed], settings: Sett
     What was not looked at for longest comes first, so that a pause hits another one the next time.
     """
     patience = _NETWORK_SECONDS if run.trigger == "timer" else 0
-    access = JobAccess(context, settings, run.job_id, settings.x.max_posts, patience, _extend_timeout)
+    label = f"run {run.id}: "
+    access = JobAccess(context, settings, run.job_id, settings.x.max_posts, patience, _extend_timeout, label)
     left = sorted(feeds, key=_looked_at)
     try:
         _look_again(context, run, access)
