@@ -5,6 +5,8 @@ import sys
 from typing import TextIO
 
 _LONGEST_LINE = 1000
+# Of a terminal that does not tell, such as one that a program has opened.
+_UNKNOWN_WIDTH = 80
 _CLEAR = "\r\x1b[K"
 
 
@@ -33,7 +35,7 @@ def show(progress: str) -> None:
     """Show a terminal how far something is, in the place of what it showed before and until the next line."""
     if _is_watched():
         try:
-            width = os.get_terminal_size(sys.stderr.fileno()).columns
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or _UNKNOWN_WIDTH
             sys.stderr.write(f"{_CLEAR}{printable(progress)[: width - 1]}")
             sys.stderr.flush()
         except OSError:
