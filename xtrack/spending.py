@@ -1,5 +1,6 @@
 """What was spent in a month, by job and in all, what it comes to by its end, and the budgets."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -64,10 +65,9 @@ def spending(context: Context, month: str | None) -> Spending:
 
 
 def _month(text: str) -> str:
-    try:
-        return f"{datetime.strptime(text, '%Y-%m').replace(tzinfo=UTC):%Y-%m}"
-    except ValueError:
-        raise UsageError(f"{text!r} is no month", "--month 2026-11") from None
+    if not re.fullmatch(r"2\d{3}-(0[1-9]|1[0-2])", text, re.ASCII):
+        raise UsageError(f"{text!r} is no month", "--month 2026-11")
+    return text
 
 
 def _first_day(month: str) -> datetime:
