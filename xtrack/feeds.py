@@ -55,6 +55,7 @@ def watch(
     excluded: Sequence[PostKind],
     since: datetime | None,
     agree: Agree,
+    now: datetime,
 ) -> Watched:
     """Try what a job is to read, as a run would see it. `excluded` are the kinds of posts that the source leaves out.
 
@@ -63,19 +64,36 @@ def watch(
     accounts = account_kind(kind)
     if accounts is None:
         if excluded:
-            raise UsageError("this source leaves nothing out by itself", "--exclude alone leaves it out of digests")
+            raise _leaves_nothing_out()
         return Watched(tuple(names), (FeedSpec(kind, spec),), tuple(_try(context, kind, spec, names, since)))
     if not names:
         raise UsageError("whom is it to watch?", "name accounts, @NAME, or another --source")
     settings = load(context.home, environ)
-    if since and since < context.clock() - settings.x.look_back:
+    if since and since < now - settings.x.look_back:
         raise UsageError(
             f"X is read {settings.x.look_back.days} days back at most", f"x.look_back_days in {context.home.config}"
         )
-    found = _look_up(context, accounts, names, agree)
-    begin = accounts.start(context.clock())
+    return _watching(kind, accounts, _look_up(context, accounts, names, agree), excluded, now)
+
+
+def watch_on(context: Context, kind: str, job: Job, excluded: Sequence[PostKind], now: datetime) -> Watched:
+    """What a job reads already, but for the kinds of posts that the source leaves out; nobody is looked up."""
+    accounts = account_kind(kind)
+    if accounts is None:
+        raise _leaves_nothing_out()
+    return _watching(kind, accounts, context.store.accounts(job.id), excluded, now)
+
+
+def _watching(
+    kind: str, accounts: AccountKind, found: Sequence[Account], excluded: Sequence[PostKind], now: datetime
+) -> Watched:
+    begin = accounts.start(now)
     feeds = tuple(FeedSpec(kind, accounts.spec_of(one.id, excluded), one.id, begin) for one in found)
     return Watched(tuple(one.username for one in found), feeds, accounts=tuple(found))
+
+
+def _leaves_nothing_out() -> UsageError:
+    return UsageError("this source leaves nothing out by itself", "--exclude alone leaves it out of digests")
 
 
 def _try(context: Context, kind: str, spec: str, names: Sequence[str], since: datetime | None) -> Sequence[Post]:

@@ -11,8 +11,8 @@ from xtrack import ledger, locks, moments, slots
 from xtrack.config import remove_data
 from xtrack.context import Context
 from xtrack.errors import BadData, UsageError, XTrackError
-from xtrack.feeds import Agree, Cost, Watched, cost, first_posts, watch
-from xtrack.models import EXCLUDABLE, Job, Post, PostKind, Run
+from xtrack.feeds import Agree, Cost, Watched, cost, first_posts, watch, watch_on
+from xtrack.models import EXCLUDABLE, Account, Job, Post, PostKind, Run
 from xtrack.money import shown
 from xtrack.scheduler import Plan
 from xtrack.settings import load
@@ -96,7 +96,7 @@ def install(
     since = moments.parse(wish.since, now, context.zone) if wish.since else None
     kind, spec = resolve("x" if wish.source is None else wish.source)
     notes = context.backend.prepare()
-    watched = watch(context, kind, spec, names, excluded if at_source else (), since, agree)
+    watched = watch(context, kind, spec, names, excluded if at_source else (), since, agree, now)
     parts = _one_each(watched) if each else [watched]
     new = [
         (
@@ -126,23 +126,27 @@ def install(
         with suppress(XTrackError):
             _reconcile(context)
         raise
-    notes = [*notes, *_gap_notes(context, jobs), *_cost_notes(context, jobs[0], watched)]
+    notes = [*notes, *_gap_notes(context, jobs), *_cost_notes(context, jobs[0], [part.accounts for part in parts])]
     return _changed(context, jobs, notes, watched, look)
 
 
 def _one_each(watched: Watched) -> list[Watched]:
     """A part for each name; where names are authors all of them read the same."""
-    feeds = watched.feeds if watched.accounts else watched.feeds * len(watched.names)
-    return [replace(watched, names=(name,), feeds=(feed,)) for name, feed in zip(watched.names, feeds, strict=True)]
+    if not watched.accounts:
+        return [replace(watched, names=(name,)) for name in watched.names]
+    return [
+        Watched((account.username,), (feed,), accounts=(account,))
+        for account, feed in zip(watched.accounts, watched.feeds, strict=True)
+    ]
 
 
 def _budget(wished: int | None) -> int | None:
     return None if wished is None or wished < 0 else wished
 
 
-def _cost_notes(context: Context, job: Job, watched: Watched) -> list[str]:
-    """What is paid for and not seen, and a budget that is too small."""
-    if not watched.accounts:
+def _cost_notes(context: Context, job: Job, by_job: Sequence[Sequence[Account]]) -> list[str]:
+    """What is paid for and not seen, and budgets that are too small, of a job or of some alike, by their accounts."""
+    if not by_job[0]:
         return []
     notes = []
     if job.excluded and not job.excluded_at_source:
@@ -151,8 +155,8 @@ def _cost_notes(context: Context, job: Job, watched: Watched) -> list[str]:
             f"{left_out} are left out after they were bought; --exclude-at-source saves that, and loses threads"
         )
     settings = load(context.home, environ)
-    high = cost(watched.accounts, settings.x).high
-    for whose, budget in (("the job's", job.budget), ("the home's", settings.budget)):
+    highs = [cost(accounts, settings.x).high for accounts in by_job]
+    for whose, budget, high in (("the job's", job.budget, max(highs)), ("the home's", settings.budget, sum(highs))):
         if budget is not None and budget < high:
             notes.append(f"{whose} budget of {shown(budget)} a month may be used up before its end")
     return notes
@@ -198,7 +202,7 @@ def update(context: Context, job_id: int, wish: Wish, agree: Agree) -> Changed:
     before, now = context.job(job_id), context.clock()
     names = None if wish.names is None else handles(wish.names)
     words = None if wish.topics is None else topics(wish.topics)
-    watched = _watched_anew(context, before, names, wish, agree)
+    watched = _watched_anew(context, before, names, wish, agree, now)
 
     def change(job: Job) -> Job:
         """What comes true of a job that another command may have changed since."""
@@ -220,7 +224,10 @@ def update(context: Context, job_id: int, wish: Wish, agree: Agree) -> Changed:
     _reconcile(context)
     after = context.job(job_id)
     same_schedule = (after.frequency, after.at) == (before.frequency, before.at)
-    return _changed(context, [after], [] if same_schedule else _gap_notes(context, [after]), watched)
+    notes = [] if same_schedule else _gap_notes(context, [after])
+    if watched or wish.excluded is not None or wish.budget is not None:
+        notes += _cost_notes(context, after, [context.store.accounts(job_id)])
+    return _changed(context, [after], notes, watched)
 
 
 def _at_source(job: Job, wish: Wish) -> bool:
@@ -228,7 +235,7 @@ def _at_source(job: Job, wish: Wish) -> bool:
 
 
 def _watched_anew(
-    context: Context, before: Job, names: tuple[str, ...] | None, wish: Wish, agree: Agree
+    context: Context, before: Job, names: tuple[str, ...] | None, wish: Wish, agree: Agree, now: datetime
 ) -> Watched | None:
     """What a job reads once a wish has come true; None: what it read before."""
     kind, spec = resolve(wish.source) if wish.source is not None else resolve(before.source)
@@ -236,10 +243,10 @@ def _watched_anew(
     if at_source and not excluded:
         raise UsageError("what is it to leave out at the source?", "--exclude replies,reposts --exclude-at-source")
     asked_differently = (excluded if at_source else ()) != (before.excluded if before.excluded_at_source else ())
-    if wish.source is None and names is None and not asked_differently:
-        return None
+    if wish.source is None and names is None:
+        return watch_on(context, kind, before, excluded if at_source else (), now) if asked_differently else None
     names = before.names if names is None else names
-    return watch(context, kind, spec, names, excluded if at_source else (), None, agree)
+    return watch(context, kind, spec, names, excluded if at_source else (), None, agree, now)
 
 
 def _schedule(job: Job, wish: Wish, local_now: datetime) -> tuple[str, str]:
