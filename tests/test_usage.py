@@ -46,9 +46,9 @@ def watching(store: Store, **changes: object) -> Job:
 
 def told(store: Store, job: Job) -> list[str]:
     """What the job's next digest tells its readers, once."""
-    notices, noticed = store.notices(job.id)
-    store.finish_run(started(store, job), QUIET, 0, {}, None, NOON, noticed)
-    return notices
+    notices = store.notices(job.id)
+    store.finish_run(started(store, job), QUIET, 0, {}, None, NOON, {one.feed_id: one.id for one in notices})
+    return [one.text for one in notices]
 
 
 # Bought once a UTC day

@@ -17,7 +17,7 @@ class JobAccess:
     """What a source is given that costs something (sources.Access). One call is going on at a time.
 
     `job_id` is whom it is for, 0 for no job yet; `posts` how many may be taken in all; `patience` as in Access;
-    `extend` is told of each wait how long it is; `label` is in front of what is said of it.
+    `extend` is told of each wait how long it is, `say` why.
     """
 
     def __init__(
@@ -28,10 +28,10 @@ class JobAccess:
         posts: int,
         patience: float = 0,
         extend: Callable[[float], None] = lambda _: None,
-        label: str = "",
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self._context, self._settings, self._job_id = context, settings, job_id
-        self._posts_left, self._extend, self._label = posts, extend, label
+        self._posts_left, self._extend, self._say = posts, extend, say or context.say
         self._reservation = self._paid = 0
         self._said = ""
         self.patience = patience
@@ -130,7 +130,7 @@ class JobAccess:
         """As sources.Access says."""
         self._extend(seconds)
         if why != self._said:
-            self._context.say(f"{self._label}{why}: waiting")
+            self._say(f"{why}: waiting")
         self._said = why
         self._context.sleep(seconds)
 

@@ -135,11 +135,12 @@ def link(url: str) -> str:
 
 def _subject(summary: Summary, job: Job) -> str:
     """What is new, for which names and topics: `5 of 12 new posts by @kaya on energy`."""
-    by = f" by {few([f'@{name}' for name in job.names])}" if job.names else ""
+    names = few([f"@{name}" for name in job.names])
+    by = f" by {names}" if names else ""
     on = f" on {few(job.topics)}" if job.topics else ""
     if summary.post_count == 0:
-        what = summary.digest.headline
-        return f"{what}{by}{on}" if by or on else f"{what} for job {job.id}"
+        what = summary.digest.headline + (f": {names}" if names else "")
+        return f"{what}{on}" if by or on else f"{what} for job {job.id}"
     new = _posts(summary.post_count, "new")
     found = len({post_id for line in summary.digest.lines for post_id in line.post_ids}) + summary.digest.omitted
     if on and not found:

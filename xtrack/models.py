@@ -174,6 +174,16 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """What whoever reads a feed has to know, once; a gap is what was posted and is never read."""
+
+    id: int
+    feed_id: int
+    text: str
+    is_gap: bool
+
+
+@dataclass(frozen=True)
 class Bill:
     """What an answer cost, and whom: the reservation that it settles (0: none was needed), the job (0: none yet), when,
     and the price of each thing that was bought, in millionths of a dollar. Of what is only counted, such as tokens,

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from xtrack import ledger, locks
 from xtrack.access import JobAccess
 from xtrack.context import Context
 from xtrack.errors import GaveUp, NotFound, Paused, Stopped, Temporary, XTrackError
-from xtrack.models import EXCLUDABLE, Account, Digest, Feed, Job, Post, Run, Start
+from xtrack.models import EXCLUDABLE, Digest, Feed, Job, Notice, Post, Run, Start
 from xtrack.settings import Settings, load
 from xtrack.sources import Timeline, account_kind, open_source
 from xtrack.store.database import RunGone, source_changed
@@ -51,14 +52,14 @@ def _runs(context: Context, job_id: int, start: Start) -> Iterator[Run]:
     if by_hand is None and start == "typed":
         by_hand = context.store.start_run(job_id, "manual", None, 0, now, invocation_id)
     if by_hand:
-        context.say(f"run {by_hand.id}: job {job_id}, by hand")
+        _say(context, by_hand, f"job {job_id}, by hand")
         yield by_hand
     slot = _slot_to_try(context, job_id, start) if start != "typed" else None
     if slot:
         missed = _missed(context, job_id, slot)
         run = context.store.start_run(job_id, "timer", slot, missed, context.clock(), invocation_id)
         before = f", {missed} missed before it" if missed else ""
-        context.say(f"run {run.id}: job {job_id}, slot {context.local(slot)}{before}")
+        _say(context, run, f"job {job_id}, slot {context.local(slot)}{before}")
         yield run
 
 
@@ -72,7 +73,7 @@ def _attempt(context: Context, run: Run) -> int:
     try:
         return _recorded(context, run)
     except RunGone:
-        context.say(f"run {run.id}: job {run.job_id} was deleted meanwhile")
+        _say(context, run, f"job {run.job_id} was deleted meanwhile")
         return 0
 
 
@@ -153,7 +154,7 @@ def close_died_run(context: Context, job_id: int) -> None:
     error = f"died while it was at: {run.stage or 'its start'}"
     exit_code = Temporary.exit_code if next_try or run.slot is None else GaveUp.exit_code
     context.store.fail_run(run, "died", context.clock(), exit_code, error, next_try)
-    context.say(f"run {run.id}: {error}")
+    _say(context, run, error)
 
 
 def _next_try(context: Context, run: Run, since: datetime, earliest: datetime | None = None) -> datetime | None:
@@ -187,19 +188,20 @@ def _work(context: Context, run: Run) -> None:
     places = locks.places(context.home.locks, settings.parallel_runs)
     with locks.waited_for(places, _extend_timeout):
         feeds = context.store.feeds(job.id)
+        if any(feed.account_id for feed in feeds):
+            context.store.look_back(run, run.started_at - max(ledger.period(job), _A_DAY))
         pause = _fetch_all(context, run, feeds, settings)
         context.store.set_stage(run, "summarising")
         posts, seen = _new_posts(context, run, job, feeds)
-        told, noticed = context.store.notices(job.id)
-        lost = [account for account in context.store.accounts(job.id) if account.state != "ok"]
-        notices = dict.fromkeys([*told, *(account.said for account in lost), *([pause] if pause else [])])
-        digest = replace(_summarise(posts, job, lost, bool(pause)), notices=tuple(notices))
+        notices = context.store.notices(job.id)
+        noticed = {notice.feed_id: notice.id for notice in notices}
+        digest = _digest(context, job, posts, notices, pause)
         # A run by hand closes the slot that has come, also meanwhile, and that nobody has done.
         slot = run.slot or ledger.due(_job_of(context, run), context.clock(), context.zone)
         summary_id = context.store.finish_run(run, digest, len(posts), seen, slot, context.clock(), noticed, pause)
     following = ledger.next_run(job, max(context.clock(), slot or run.started_at), context.zone)
     then = f"next run {context.local(following)}" if following else "paused"
-    context.say(f"run {run.id}: summary {summary_id}: {digest.headline}; {then}")
+    _say(context, run, f"summary {summary_id}: {digest.headline}; {then}")
 
 
 def _fetch_all(context: Context, run: Run, feeds: Sequence[Feed], settings: Settings) -> str:
@@ -208,8 +210,8 @@ def _fetch_all(context: Context, run: Run, feeds: Sequence[Feed], settings: Sett
     What was not looked at for longest comes first, so that a pause hits another one the next time.
     """
     patience = _NETWORK_SECONDS if run.trigger == "timer" else 0
-    label = f"run {run.id}: "
-    access = JobAccess(context, settings, run.job_id, settings.x.max_posts, patience, _extend_timeout, label)
+    say = partial(_say, context, run)
+    access = JobAccess(context, settings, run.job_id, settings.x.max_posts, patience, _extend_timeout, say)
     left = sorted(feeds, key=_looked_at)
     try:
         _look_again(context, run, access)
@@ -221,7 +223,7 @@ def _fetch_all(context: Context, run: Run, feeds: Sequence[Feed], settings: Sett
         from xtrack.columns import few
 
         told = f"{pause}; not read to the end: {few([access.called(feed) for feed in left])}"
-        context.say(f"run {run.id}: {told}" + (f" ({pause.hint})" if pause.hint else ""))
+        _say(context, run, told + (f" ({pause.hint})" if pause.hint else ""))
         return told
     return ""
 
@@ -232,14 +234,20 @@ def _looked_at(feed: Feed) -> tuple[float, int]:
 
 
 def _look_again(context: Context, run: Run, access: JobAccess) -> None:
-    """Look up the accounts whose names were not looked up for long: they may have other ones."""
+    """Look up the accounts whose names were not looked up for long: they may have other ones.
+
+    Where there is no money for that there may still be some for posts.
+    """
     if access.x.recheck is None:
         return
     before = context.clock() - access.x.recheck
-    for kind, ids in context.store.accounts_checked_before(run.job_id, before).items():
-        accounts = account_kind(kind)
-        for found in accounts.look_again(ids, access) if accounts else ():
-            context.store.add_accounts(found.accounts, found.missing, access.bill(found.bought))
+    try:
+        for kind, ids in context.store.accounts_checked_before(run.job_id, before).items():
+            accounts = account_kind(kind)
+            for found in accounts.look_again(ids, access) if accounts else ():
+                context.store.add_accounts(found.accounts, found.missing, access.bill(found.bought))
+    except Paused as pause:
+        _say(context, run, f"names are not looked up again: {pause}")
 
 
 def _fetch(context: Context, run: Run, feed: Feed, access: JobAccess) -> None:
@@ -250,7 +258,7 @@ def _fetch(context: Context, run: Run, feed: Feed, access: JobAccess) -> None:
         if now is None:
             raise source_changed()
         if now.read_at and run.started_at < now.read_at <= begun:
-            context.say(f"run {run.id}: {name}: another run has just read it")
+            _say(context, run, f"{name}: another run has just read it")
             return
         try:
             for page in _opened(now, access).read(now.cursor, begun):
@@ -260,9 +268,9 @@ def _fetch(context: Context, run: Run, feed: Feed, access: JobAccess) -> None:
             context.store.note_paused(run, now.id, begun)
             raise
         finally:
-            context.say(f"run {run.id}: {name}: {_posts(added)} fetched{access.spent()}")
+            _say(context, run, f"{name}: {_posts(added)} fetched{access.spent()}")
             if (account := context.store.account(now.account_id)) and account.state != "ok":
-                context.say(f"run {run.id}: {account.said}")
+                _say(context, run, account.said)
 
 
 def _opened(feed: Feed, access: JobAccess) -> Timeline:
@@ -274,36 +282,45 @@ def _new_posts(context: Context, run: Run, job: Job, feeds: Sequence[Feed]) -> t
     """The job's posts beyond its watermarks, each once, and the new watermarks."""
     posts: dict[str, Post] = {}
     seen: dict[int, int] = {}
-    begin = run.started_at - max(ledger.period(job), _A_DAY)
     for feed in feeds:
         seen[feed.id] = context.store.last_arrival(feed.id)
-        since = begin if feed.account_id else None
-        found, left_out = context.store.new_posts(job, feed.id, seen[feed.id], since)
+        found, left_out = context.store.new_posts(job, feed.id, seen[feed.id])
         posts.update((post.id, post) for post in found if post.kind not in job.excluded)
         if left_out:
-            context.say(f"run {run.id}: {_posts(left_out)} that came before are stored, not summarised")
+            _say(context, run, f"{_posts(left_out)} that came before are stored, not summarised")
         for kind in job.excluded:
             if unwanted := sum(post.kind == kind for post in found):
-                context.say(f"run {run.id}: {unwanted} {kind if unwanted == 1 else EXCLUDABLE[kind]} left out")
+                _say(context, run, f"{unwanted} {kind if unwanted == 1 else EXCLUDABLE[kind]} left out")
     return list(posts.values()), seen
 
 
-def _summarise(posts: Sequence[Post], job: Job, lost: Sequence[Account], is_paused: bool) -> Digest:
-    if not posts:
-        return Digest(method="none", headline=_quiet(job, lost, is_paused), lines=(), omitted=0)
+def _digest(context: Context, job: Job, posts: Sequence[Post], notices: Sequence[Notice], pause: str) -> Digest:
+    """What is new, and what else is to be known: what is told once, who is lost, why not all was read."""
+    accounts = context.store.accounts(job.id)
+    lost = [account for account in accounts if account.state != "ok"]
+    if posts:
+        digest = _summarised(posts, job)
+    else:
+        is_cut = bool(pause) or any(notice.is_gap for notice in notices)
+        digest = Digest(method="none", headline=_quiet(len(accounts), len(lost), is_cut), lines=(), omitted=0)
+    told = [*(notice.text for notice in notices), *(account.said for account in lost), *filter(None, [pause])]
+    return replace(digest, notices=tuple(dict.fromkeys(told)))
+
+
+def _summarised(posts: Sequence[Post], job: Job) -> Digest:
     from xtrack.summarizers import Brief
     from xtrack.summarizers.extractive import Extractive
 
     return Extractive().summarize(posts, Brief(job.topics))
 
 
-def _quiet(job: Job, lost: Sequence[Account], is_paused: bool) -> str:
+def _quiet(accounts: int, lost: int, is_cut: bool) -> str:
     """What is said without posts: "nothing new" only of what was read."""
-    if is_paused:
+    if lost and lost == accounts:
+        return "Nothing could be read"
+    if is_cut:
         return "Nothing more was read"
-    if not lost:
-        return "Nothing new"
-    return "Nothing could be read" if len(lost) == len(job.names) else "Nothing new from the others"
+    return f"Nothing new from {accounts - lost} of {accounts} accounts" if lost else "Nothing new"
 
 
 def _fail(context: Context, run: Run, error: XTrackError) -> int:
@@ -315,8 +332,12 @@ def _fail(context: Context, run: Run, error: XTrackError) -> int:
     context.store.fail_run(run, "failed", now, exit_code, str(error), next_try)
     then = f"; tried again {context.local(next_try)}" if next_try else "; given up, the next slot does it" * gave_up
     hint = f" ({error.hint})" if error.hint else ""
-    context.say(f"run {run.id}: failed: {error}{hint}{then}")
+    _say(context, run, f"failed: {error}{hint}{then}")
     return exit_code
+
+
+def _say(context: Context, run: Run, what: str) -> None:
+    context.say(f"run {run.id}: {what}")
 
 
 def _posts(count: int) -> str:

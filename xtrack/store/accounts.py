@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from xtrack.models import Account, AccountState, Bill, Page, Sighting
+from xtrack.models import Account, AccountState, Bill, Notice, Page, Sighting
 from xtrack.store import rows
 from xtrack.store.usage import Usage
 
@@ -71,16 +71,16 @@ class Accounts(Usage):
     def _note(self, db: sqlite3.Connection, feed_id: int, page: Page, at: datetime) -> None:
         """Keep what a page of a feed tells beside its posts."""
         for text in page.notices:
-            self._add_notice(db, feed_id, text, at)
+            self._add_notice(db, feed_id, text, at, is_gap=True)
         if page.state:
             row = db.execute("SELECT account_id FROM feeds WHERE id = ?", [feed_id]).fetchone()
             self._set_state(db, row["account_id"], page.state, at)
         for sighting in page.sightings:
             self._rename(db, sighting)
 
-    def _add_notice(self, db: sqlite3.Connection, feed_id: int, text: str, at: datetime) -> None:
-        sql = "INSERT INTO notices (feed_id, at, text) VALUES (?, ?, ?)"
-        db.execute(sql, [feed_id, rows.stamp(at), text])
+    def _add_notice(self, db: sqlite3.Connection, feed_id: int, text: str, at: datetime, is_gap: bool = False) -> None:
+        sql = "INSERT INTO notices (feed_id, at, text, is_gap) VALUES (?, ?, ?, ?)"
+        db.execute(sql, [feed_id, rows.stamp(at), text, is_gap])
 
     def _tell_readers(self, db: sqlite3.Connection, account_id: str, text: str, at: datetime) -> None:
         for row in db.execute("SELECT id FROM feeds WHERE account_id = ?", [account_id]).fetchall():
@@ -108,11 +108,11 @@ class Accounts(Usage):
             names = [seen.username if name.lower() == before.lower() else name for name in json.loads(job["names"])]
             db.execute("UPDATE jobs SET names = ? WHERE id = ?", [json.dumps(names), job["id"]])
 
-    def notices(self, job_id: int) -> tuple[list[str], dict[int, int]]:
-        """What a job's readers have not been told yet, and by feed up to which notice that is."""
+    def notices(self, job_id: int) -> list[Notice]:
+        """What a job's readers have not been told yet, oldest first."""
         found = self.all(
             """SELECT notices.* FROM job_feeds JOIN notices ON notices.feed_id = job_feeds.feed_id
             AND notices.id > noticed WHERE job_id = ? ORDER BY notices.id""",
             [job_id],
         )
-        return [row["text"] for row in found], {row["feed_id"]: row["id"] for row in found}
+        return [Notice(row["id"], row["feed_id"], row["text"], bool(row["is_gap"])) for row in found]

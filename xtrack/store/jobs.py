@@ -58,7 +58,8 @@ class Jobs(Database):
                 self._set_feeds(db, job_id, feeds)
 
     def _set_feeds(self, db: sqlite3.Connection, job_id: int, feeds: Iterable[FeedSpec]) -> None:
-        wanted = []
+        known = self._known_until(db, job_id)
+        wanted: dict[int, str | None] = {}
         for feed in feeds:
             db.execute(
                 """INSERT INTO feeds (kind, spec, account_id, cursor) VALUES (:kind, :spec, :account_id, :cursor)
@@ -66,18 +67,34 @@ class Jobs(Database):
                 vars(feed),
             )
             row = db.execute("SELECT id FROM feeds WHERE kind = :kind AND spec = :spec", vars(feed)).fetchone()
-            wanted.append(row["id"])
+            wanted[row["id"]] = known.get(feed.account_id)
         for row in db.execute("SELECT feed_id FROM job_feeds WHERE job_id = ?", [job_id]).fetchall():
             if row["feed_id"] not in wanted:
                 db.execute("DELETE FROM job_feeds WHERE job_id = ? AND feed_id = ?", [job_id, row["feed_id"]])
                 self._drop_feed_if_unused(db, row["feed_id"])
-        for feed_id in wanted:
+        for feed_id, since in wanted.items():
             # What readers had to know before is not for this one.
             db.execute(
-                """INSERT INTO job_feeds (job_id, feed_id, noticed) SELECT ?1, ?2, coalesce(max(id), 0)
+                """INSERT INTO job_feeds (job_id, feed_id, noticed, since) SELECT ?1, ?2, coalesce(max(id), 0), ?3
                 FROM notices WHERE feed_id = ?2 ON CONFLICT DO NOTHING""",
-                [job_id, feed_id],
+                [job_id, feed_id, since],
             )
+
+    def _known_until(self, db: sqlite3.Connection, job_id: int) -> dict[str, str | None]:
+        """By account: what was posted later is still news to the readers of a job, whichever feed brings it."""
+        found = db.execute(
+            """SELECT account_id, since, seen, read_at, (SELECT max(started_at) FROM runs
+            WHERE runs.job_id = job_feeds.job_id AND state = 'done') AS told_at
+            FROM job_feeds JOIN feeds ON feeds.id = feed_id WHERE job_id = ? AND account_id <> ''""",
+            [job_id],
+        )
+        # A feed that was not read to its end may have older news.
+        return {
+            row["account_id"]: min(row["told_at"], row["read_at"])
+            if row["seen"] is not None and row["told_at"] and row["read_at"]
+            else row["since"]
+            for row in found
+        }
 
     def _drop_feed_if_unused(self, db: sqlite3.Connection, feed_id: int) -> bool:
         """A feed that no job reads goes, and with it the posts that no other feed brought and no summary cites."""

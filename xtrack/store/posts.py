@@ -105,28 +105,41 @@ class Posts(Accounts):
         """The number of a feed's newest arrival, 0 when it has none."""
         return int(self.all("SELECT coalesce(max(id), 0) FROM arrivals WHERE feed_id = ?", [feed_id])[0][0])
 
-    def new_posts(
-        self, job: Job, feed_id: int, until: int, of_account_since: datetime | None = None
-    ) -> tuple[list[Post], int]:
+    def look_back(self, run: Run, since: datetime) -> None:
+        """Have the digests of a run's job cover the posts since a moment of those accounts that none was made of yet,
+        unless another one was told.
+        """
+        with self.write_as(run) as db:
+            db.execute(
+                """UPDATE job_feeds SET since = ? WHERE job_id = ? AND seen IS NULL AND since IS NULL
+                AND feed_id IN (SELECT id FROM feeds WHERE account_id <> '')""",
+                [rows.stamp(since), run.job_id],
+            )
+
+    def new_posts(self, job: Job, feed_id: int, until: int) -> tuple[list[Post], int]:
         """A job's posts of a feed beyond its watermark up to arrival `until`, oldest first, and how many were left out.
 
-        A job's first digest of a feed covers the posts since the moment that it was installed with, or else those
-        since `of_account_since` of an account's, where names filter nothing, and the newest FIRST_DIGEST_POSTS of
-        another; the others are left out.
+        Left out is what was posted before the job looks back to: by its first digest, or else that covers the newest
+        FIRST_DIGEST_POSTS; and by all digests of an account, whose first walk may go on for several. There names filter
+        nothing.
         """
-        told = self.all("SELECT seen, since FROM job_feeds WHERE job_id = ? AND feed_id = ?", [job.id, feed_id])
-        seen, since = told[0] if told else (None, None)
+        sql = """SELECT seen, since, account_id FROM job_feeds JOIN feeds ON feeds.id = feed_id
+            WHERE job_id = ? AND feed_id = ?"""
+        told = self.all(sql, [job.id, feed_id])
+        seen, since, of_account = told[0] if told else (None, None, "")
         is_first = seen is None
-        if of_account_since:
-            since = since or rows.stamp(of_account_since)
-        names = () if of_account_since else job.names
+        names = () if of_account else job.names
         by_name = f"AND author IN ({', '.join('?' * len(names))})" if names else ""
         new = f"""FROM arrivals JOIN posts ON posts.id = post_id
             WHERE feed_id = ? AND arrivals.id > ? AND arrivals.id <= ? AND purged_at IS NULL {by_name}"""
         values = [feed_id, seen or 0, until, *names]
         found = self.all(
             f"SELECT posts.* {new} AND created_at >= ? ORDER BY created_at DESC, posts.id DESC LIMIT ?",
-            [*values, since if is_first and since else "", FIRST_DIGEST_POSTS if is_first and not since else -1],
+            [
+                *values,
+                since if since and (is_first or of_account) else "",
+                FIRST_DIGEST_POSTS if is_first and not since else -1,
+            ],
         )
-        total = self.all(f"SELECT count(*) {new}", values)[0][0] if is_first else len(found)
+        total = self.all(f"SELECT count(*) {new}", values)[0][0] if is_first or of_account else len(found)
         return [rows.post(row) for row in reversed(found)], total - len(found)

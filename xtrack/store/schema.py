@@ -140,7 +140,7 @@ def m004_accounts(db: Database) -> None:
         """CREATE TABLE notices (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             feed_id INTEGER NOT NULL REFERENCES feeds(id) ON DELETE CASCADE,
-            at TEXT NOT NULL, text TEXT NOT NULL)""",
+            at TEXT NOT NULL, text TEXT NOT NULL, is_gap INTEGER NOT NULL)""",
         "CREATE INDEX notices_feed ON notices(feed_id, id)",
         "ALTER TABLE job_feeds ADD COLUMN noticed INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE summaries ADD COLUMN notices TEXT NOT NULL DEFAULT '[]'",
