@@ -192,6 +192,8 @@ def test_a_whole_run_loads_little(xtrack: Command, source: str, tmp_path: Path) 
     assert "xtrack.summarizers.extractive" in names
     assert heavy(names) == set()
     assert third_party(names) == {"click"}
+    assert not {name for name in names if name.startswith(("xtrack.sources.x", "xtrack.sources._x_"))}
+    assert "xtrack.sources._http" not in names
     xtrack.make_due(job_id)
     names = loaded(xtrack, job_id, XTRACK_TRIGGER="timer")
     assert "xtrack.run" in names
