@@ -22,7 +22,7 @@ FLOORS = [
     ("xtrack.spending",),
     ("xtrack.due",),
     ("xtrack.jobs", "xtrack.outcomes", "xtrack.run"),
-    ("xtrack.feeds",),
+    ("xtrack.feeds", "xtrack.reading"),
     ("xtrack.access",),
     ("xtrack.context",),
     ("xtrack.scheduler", "xtrack.compose"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from xtrack.config import Home, locate, machine_zone
 from xtrack.errors import Misconfigured, NotFound
 from xtrack.ledger import horizon
-from xtrack.models import Job
+from xtrack.models import Job, Run
 from xtrack.privileges import become_service_user
 from xtrack.store import Store
 from xtrack.streams import printable, tell
@@ -89,6 +89,10 @@ class Context:
     def jobs(self) -> list[Job]:
         """All jobs as they are now."""
         return self.store.jobs(horizon(self.clock()))
+
+    def say_of(self, run: Run, what: object) -> None:
+        """Say something of a run."""
+        self.say(f"run {run.id}: {what}")
 
     def local(self, moment: datetime) -> str:
         """A moment for a person: in the machine's zone, with its name."""

@@ -95,7 +95,7 @@ class FeedSpec:
 @dataclass(frozen=True)
 class Feed:
     """One source as fetched; `cursor` is its own word for how far it was read, `read_at` when last to its end,
-    `paused_at` when that last came to a pause.
+    `paused_at` when that last came to a pause or an error.
 
     `account_id` as in FeedSpec.
     """

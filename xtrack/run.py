@@ -5,20 +5,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 
 from xtrack import ledger, locks
-from xtrack.access import JobAccess
 from xtrack.context import Context
-from xtrack.errors import GaveUp, NotFound, Paused, Stopped, Temporary, XTrackError
+from xtrack.errors import GaveUp, NotFound, Stopped, Temporary, XTrackError
 from xtrack.models import EXCLUDABLE, Digest, Feed, Job, Notice, Post, Run, Start
-from xtrack.settings import Settings, load
-from xtrack.sources import Timeline, account_kind, open_source
-from xtrack.store.database import RunGone, source_changed
+from xtrack.reading import counted, read_on
+from xtrack.settings import load
+from xtrack.store.database import RunGone
 
 UNIT_SECONDS = 15 * 60
-# How long the network may take to be up after the machine woke.
-_NETWORK_SECONDS = 3 * 60
 _A_DAY = timedelta(days=1)
 
 
@@ -52,14 +48,14 @@ def _runs(context: Context, job_id: int, start: Start) -> Iterator[Run]:
     if by_hand is None and start == "typed":
         by_hand = context.store.start_run(job_id, "manual", None, 0, now, invocation_id)
     if by_hand:
-        _say(context, by_hand, f"job {job_id}, by hand")
+        context.say_of(by_hand, f"job {job_id}, by hand")
         yield by_hand
     slot = _slot_to_try(context, job_id, start) if start != "typed" else None
     if slot:
         missed = _missed(context, job_id, slot)
         run = context.store.start_run(job_id, "timer", slot, missed, context.clock(), invocation_id)
         before = f", {missed} missed before it" if missed else ""
-        _say(context, run, f"job {job_id}, slot {context.local(slot)}{before}")
+        context.say_of(run, f"job {job_id}, slot {context.local(slot)}{before}")
         yield run
 
 
@@ -73,7 +69,7 @@ def _attempt(context: Context, run: Run) -> int:
     try:
         return _recorded(context, run)
     except RunGone:
-        _say(context, run, f"job {run.job_id} was deleted meanwhile")
+        context.say_of(run, f"job {run.job_id} was deleted meanwhile")
         return 0
 
 
@@ -154,7 +150,7 @@ def close_died_run(context: Context, job_id: int) -> None:
     error = f"died while it was at: {run.stage or 'its start'}"
     exit_code = Temporary.exit_code if next_try or run.slot is None else GaveUp.exit_code
     context.store.fail_run(run, "died", context.clock(), exit_code, error, next_try)
-    _say(context, run, error)
+    context.say_of(run, error)
 
 
 def _next_try(context: Context, run: Run, since: datetime, earliest: datetime | None = None) -> datetime | None:
@@ -190,7 +186,7 @@ def _work(context: Context, run: Run) -> None:
         feeds = context.store.feeds(job.id)
         if any(feed.account_id for feed in feeds):
             context.store.look_back(run, run.started_at - max(ledger.period(job), _A_DAY))
-        pause = _fetch_all(context, run, feeds, settings)
+        pause = read_on(context, run, feeds, settings, _extend_timeout)
         context.store.set_stage(run, "summarising")
         posts, seen = _new_posts(context, run, job, feeds)
         notices = context.store.notices(job.id)
@@ -201,81 +197,7 @@ def _work(context: Context, run: Run) -> None:
         summary_id = context.store.finish_run(run, digest, len(posts), seen, slot, context.clock(), noticed, pause)
     following = ledger.next_run(job, max(context.clock(), slot or run.started_at), context.zone)
     then = f"next run {context.local(following)}" if following else "paused"
-    _say(context, run, f"summary {summary_id}: {digest.headline}; {then}")
-
-
-def _fetch_all(context: Context, run: Run, feeds: Sequence[Feed], settings: Settings) -> str:
-    """Read on in each feed; gives why that came to a pause and what was not read, "" if it did not.
-
-    What was not looked at for longest comes first, so that a pause hits another one the next time.
-    """
-    patience = _NETWORK_SECONDS if run.trigger == "timer" else 0
-    say = partial(_say, context, run)
-    access = JobAccess(context, settings, run.job_id, settings.x.max_posts, patience, _extend_timeout, say)
-    left = sorted(feeds, key=_looked_at)
-    try:
-        _look_again(context, run, access)
-        while left:
-            context.store.set_stage(run, f"fetching {access.called(left[0])}")
-            _fetch(context, run, left[0], access)
-            left.pop(0)
-    except Paused as pause:
-        from xtrack.columns import few
-
-        told = f"{pause}; not read to the end: {few([access.called(feed) for feed in left])}"
-        _say(context, run, told + (f" ({pause.hint})" if pause.hint else ""))
-        return told
-    return ""
-
-
-def _looked_at(feed: Feed) -> tuple[float, int]:
-    """When a feed was last read or come to."""
-    return max((moment.timestamp() for moment in (feed.read_at, feed.paused_at) if moment), default=0), feed.id
-
-
-def _look_again(context: Context, run: Run, access: JobAccess) -> None:
-    """Look up the accounts whose names were not looked up for long: they may have other ones.
-
-    Where there is no money for that there may still be some for posts.
-    """
-    if access.x.recheck is None:
-        return
-    before = context.clock() - access.x.recheck
-    try:
-        for kind, ids in context.store.accounts_checked_before(run.job_id, before).items():
-            accounts = account_kind(kind)
-            for found in accounts.look_again(ids, access) if accounts else ():
-                context.store.add_accounts(found.accounts, found.missing, access.bill(found.bought))
-    except Paused as pause:
-        _say(context, run, f"names are not looked up again: {pause}")
-
-
-def _fetch(context: Context, run: Run, feed: Feed, access: JobAccess) -> None:
-    """Read on from the feed's cursor, one walk at a time; each page is stored with the cursor behind it."""
-    added, name = 0, access.called(feed)
-    with locks.waited_for([locks.feed(context.home.locks, feed.id)], _extend_timeout):
-        now, begun = context.store.feed(feed.id), context.clock()
-        if now is None:
-            raise source_changed()
-        if now.read_at and run.started_at < now.read_at <= begun:
-            _say(context, run, f"{name}: another run has just read it")
-            return
-        try:
-            for page in _opened(now, access).read(now.cursor, begun):
-                added += context.store.add_page(run, now.id, page, access.bill_page(page) if now.account_id else None)
-            context.store.note_read(run, now.id, begun)
-        except Paused:
-            context.store.note_paused(run, now.id, begun)
-            raise
-        finally:
-            _say(context, run, f"{name}: {_posts(added)} fetched{access.spent()}")
-            if (account := context.store.account(now.account_id)) and account.state != "ok":
-                _say(context, run, account.said)
-
-
-def _opened(feed: Feed, access: JobAccess) -> Timeline:
-    accounts = account_kind(feed.kind)
-    return accounts.open_timeline(feed.spec, access) if accounts else open_source(feed.kind, feed.spec)
+    context.say_of(run, f"summary {summary_id}: {digest.headline}; {then}")
 
 
 def _new_posts(context: Context, run: Run, job: Job, feeds: Sequence[Feed]) -> tuple[list[Post], dict[int, int]]:
@@ -287,10 +209,10 @@ def _new_posts(context: Context, run: Run, job: Job, feeds: Sequence[Feed]) -> t
         found, left_out = context.store.new_posts(job, feed.id, seen[feed.id])
         posts.update((post.id, post) for post in found if post.kind not in job.excluded)
         if left_out:
-            _say(context, run, f"{_posts(left_out)} that came before are stored, not summarised")
+            context.say_of(run, f"{counted(left_out)} that came before are stored, not summarised")
         for kind in job.excluded:
             if unwanted := sum(post.kind == kind for post in found):
-                _say(context, run, f"{unwanted} {kind if unwanted == 1 else EXCLUDABLE[kind]} left out")
+                context.say_of(run, f"{unwanted} {kind if unwanted == 1 else EXCLUDABLE[kind]} left out")
     return list(posts.values()), seen
 
 
@@ -332,13 +254,5 @@ def _fail(context: Context, run: Run, error: XTrackError) -> int:
     context.store.fail_run(run, "failed", now, exit_code, str(error), next_try)
     then = f"; tried again {context.local(next_try)}" if next_try else "; given up, the next slot does it" * gave_up
     hint = f" ({error.hint})" if error.hint else ""
-    _say(context, run, f"failed: {error}{hint}{then}")
+    context.say_of(run, f"failed: {error}{hint}{then}")
     return exit_code
-
-
-def _say(context: Context, run: Run, what: str) -> None:
-    context.say(f"run {run.id}: {what}")
-
-
-def _posts(count: int) -> str:
-    return f"{count} post" + "s" * (count != 1)

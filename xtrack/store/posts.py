@@ -97,7 +97,7 @@ class Posts(Accounts):
             db.execute("UPDATE feeds SET read_at = ? WHERE id = ?", [rows.stamp(begun), feed_id])
 
     def note_paused(self, run: Run, feed_id: int, begun: datetime) -> None:
-        """Note that reading a feed, begun at `begun`, came to a pause."""
+        """Note that reading a feed, begun at `begun`, came to a pause or an error."""
         with self.write_as(run) as db:
             db.execute("UPDATE feeds SET paused_at = ? WHERE id = ?", [rows.stamp(begun), feed_id])
 
