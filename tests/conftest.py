@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import settings
 
+from tests import secrets
 from xtrack.config import Home
 from xtrack.context import Context
 from xtrack.models import FeedSpec, Job, Post
@@ -114,6 +115,7 @@ class World:
         self.pass_(seconds=seconds)
 
     def _say(self, said: str) -> None:
+        assert not secrets.found_in(said)
         self.said.append(said)
         self.on_the_way()
 
@@ -139,6 +141,16 @@ class World:
             rows = [dict(row) for row in database.execute(statement, values)]
         database.close()
         return rows
+
+
+@pytest.fixture(autouse=True)
+def _secrets_are_kept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test does, the token for X is in nothing that it leaves behind but in a config."""
+    # What is set up after this is taken down before it, with the databases closed.
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if folder:
+        assert secrets.leaks(folder) == []
 
 
 @pytest.fixture
@@ -207,6 +219,7 @@ class Command:
             timeout=60,
             check=False,
         )
+        assert not any(map(secrets.found_in, (*words, done.stdout, done.stderr)))
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     def good(self, *words: str, **options: Any) -> Outcome:

@@ -16,7 +16,7 @@ from tests.conftest import write_config
 from xtrack import money
 from xtrack.config import Home
 from xtrack.errors import Misconfigured
-from xtrack.settings import Secret, Settings, X, every, load, secret_variables
+from xtrack.settings import Secret, Settings, X, every, load, shell_only
 
 DAY = timedelta(days=1)
 
@@ -224,10 +224,12 @@ def test_an_empty_variable_is_none(home: Home) -> None:
     assert load(home, {"XTRACK_X_TOKEN": "", "XTRACK_X_BASE_URL": ""}) == Settings()
 
 
-def test_secret_variables_are_named_when_they_are_set() -> None:
+def test_secrets_that_only_a_shell_knows_are_named(home: Home) -> None:
     ours = {setting.variable: "1" for _, setting in every() if setting.is_secret}
-    assert secret_variables(ours) == ["XTRACK_LLM_KEY", "XTRACK_SMTP_PASSWORD", "XTRACK_X_TOKEN"]
-    assert secret_variables({"XTRACK_X_TOKEN": "", "XTRACK_X_BASE_URL": "1", "MY_TOKEN": "1"}) == []
+    assert shell_only(home, ours) == ["XTRACK_LLM_KEY", "XTRACK_SMTP_PASSWORD", "XTRACK_X_TOKEN"]
+    assert shell_only(home, {"XTRACK_X_TOKEN": "", "XTRACK_X_BASE_URL": "1", "MY_TOKEN": "1"}) == []
+    write_config(home.config, "llm.key = 'a'\n[x]\ntoken = 'b'")
+    assert shell_only(home, ours) == ["XTRACK_SMTP_PASSWORD"]
 
 
 def test_a_secret_is_shown_to_nobody() -> None:

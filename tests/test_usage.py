@@ -3,12 +3,14 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import NOON, World, post
 from tests.processes import all_at_once
 from tests.test_store import HOUR, QUIET, added, started
+from xtrack import upkeep
 from xtrack.errors import Paused
 from xtrack.models import Account, AccountState, Bill, Bought, FeedSpec, Job, Page, Resource, Sighting
 from xtrack.spending import spending
@@ -275,3 +277,15 @@ def test_a_reservation_is_not_anothers(store: Store) -> None:
     assert first != second
     store.settle(replace(bill(), reservation=first))
     assert reserve(store, budget=DOLLAR)[1] == 50
+
+
+def test_a_restore_forgets_nothing_that_was_bought(world: World, tmp_path: Path) -> None:
+    """Nor does it buy anything of that day again, or spend what the budget has no more."""
+    world.store.settle(bill("1"))
+    upkeep.back_up(world.context, tmp_path / "copy.db")
+    world.store.settle(bill("2", "3"))
+    world.store.settle(bill("7", resource="user"))
+    upkeep.restore(world.context, tmp_path / "copy.db")
+    assert bought(world.store) == {(1, "post"): (3, 15000), (1, "user"): (1, 10000)}
+    world.store.settle(bill("1", "2", "3", "4"))
+    assert bought(world.store)[1, "post"] == (4, 20000)

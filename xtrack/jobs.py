@@ -15,7 +15,7 @@ from xtrack.feeds import Agree, Cost, Watched, cost, first_posts, watch, watch_o
 from xtrack.models import EXCLUDABLE, Account, Job, Post, PostKind, Run
 from xtrack.money import shown
 from xtrack.scheduler import Plan
-from xtrack.settings import load
+from xtrack.settings import load, shell_only
 from xtrack.sources import resolve
 
 
@@ -149,6 +149,9 @@ def _cost_notes(context: Context, job: Job, by_job: Sequence[Sequence[Account]])
     if not by_job[0]:
         return []
     notes = []
+    # Whoever calls run-due himself may bring his environment.
+    if context.home.scheduler != "none" and (secrets := shell_only(context.home, environ)):
+        notes.append(f"only this shell knows {', '.join(secrets)}, and no timer: put it into {context.home.config}")
     if job.excluded and not job.excluded_at_source:
         left_out = " and ".join(EXCLUDABLE[kind] for kind in job.excluded)
         notes.append(

@@ -23,8 +23,6 @@ _URL = re.compile(rf"https?://(?:{_NAME}|\[[0-9a-f:.]+\])(?::[0-9]+)?(?:/[a-z0-9
 _ATOM = r"[\w!#$%&'*+/=?^`{|}~-]+"
 _ADDRESS = rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-# How the names of variables end that hold what nobody else should know.
-_SECRETS = ("_TOKEN", "_KEY", "_PASSWORD", "_SECRET")
 
 
 class Secret:
@@ -254,11 +252,17 @@ def every() -> Iterator[tuple[str, Setting]]:
             yield f"{name}.{setting.name}".removeprefix("."), setting
 
 
-def secret_variables(environ: Mapping[str, str]) -> list[str]:
-    """The names of our variables that are set and hold secrets. Of a shell's environment a timer's run sees nothing."""
-    return sorted(
-        name for name, value in environ.items() if value and name.startswith("XTRACK_") and name.endswith(_SECRETS)
-    )
+def shell_only(home: Home, environ: Mapping[str, str]) -> list[str]:
+    """The variables that hold secrets which the config does not: a timer's run sees nothing of a shell's environment.
+
+    Raises Misconfigured as `load` does.
+    """
+    told = [setting.variable for _, setting in every() if setting.is_secret and environ.get(setting.variable)]
+    if not told:
+        return []
+    values = _Source(home, config_text(home, environ), environ).values()
+    known = {f"{name}.{key}" for name, table in values.items() if isinstance(table, dict) for key in table}
+    return sorted(setting.variable for key, setting in every() if setting.variable in told and key not in known)
 
 
 def _tables() -> dict[str, type[Any]]:

@@ -143,9 +143,11 @@ class Upkeep(Database):
     def take_from(self, copy: "Upkeep", now: datetime) -> None:
         """Have all that is in another database, and nothing else, in one transaction; the other one is not used again.
 
-        A run that is going on has no row in it, or one that has died; numbers go on behind those of both.
+        A run that is going on has no row in it, or one that has died; numbers go on behind those of both, and what was
+        bought since stays bought.
         """
         copy._settle_anew(now, self.all("SELECT name, seq FROM sqlite_sequence"))
+        copy._add_to_bill(self.all("SELECT * FROM usage"), self.all("SELECT * FROM bought"))
         with self.explained() as db:
             copy._db.backup(db, progress=_never_waiting)
 
@@ -166,6 +168,18 @@ class Upkeep(Database):
                 db.execute("DELETE FROM sqlite_sequence WHERE name = ? AND seq < ?", [name, seq])
                 sql = "INSERT INTO sqlite_sequence SELECT ?1, ?2 WHERE ?1 NOT IN (SELECT name FROM sqlite_sequence)"
                 db.execute(sql, [name, seq])
+
+    def _add_to_bill(self, usage: Iterable[sqlite3.Row], bought: Iterable[sqlite3.Row]) -> None:
+        """Have the bill say what another one of the same home says more."""
+        with self.write() as db:
+            db.executemany(
+                """INSERT INTO usage (month, job_id, resource, count, cost, first_at)
+                VALUES (:month, :job_id, :resource, :count, :cost, :first_at) ON CONFLICT DO UPDATE SET
+                count = max(count, excluded.count), cost = max(cost, excluded.cost)""",
+                [dict(row) for row in usage],
+            )
+            sql = "INSERT INTO bought (day, resource, id) VALUES (:day, :resource, :id) ON CONFLICT DO NOTHING"
+            db.executemany(sql, [dict(row) for row in bought])
 
     # exports: row by row, however many there are
 

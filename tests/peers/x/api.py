@@ -32,7 +32,7 @@ class Options:
     account that it may not be seen, or shows its profile.
     """
 
-    token: str = "peer-token"
+    token: str = "AAAAAAAAAAAAAAAAAAAAAPeerOf%2FTests%3DxJq.7Zk~w-4_Ty+Nn8="
     vocabulary: Vocabulary = "new"
     silent: bool = False
     ragged: bool = False
