@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import commands, data, digests, growth, plot, table, thousand, writers
+from bench import commands, data, digests, growth, plot, table, thousand, writers, x
 from tests.system.machine import Machine, build_wheel, install, missing
 
 README = Path(__file__).with_name("README.md")
@@ -55,6 +56,14 @@ class Bench:
 
     def digests(self) -> dict[str, float]:
         return digests.measure(say)
+
+    def x(self) -> dict[str, float]:
+        say(f"environments with {', '.join(x.PEERS)} …")
+        bins = {
+            name: commands.make_environment(self.scratch / f"with-{name}", f"{name}=={version(name)}")
+            for name in x.PEERS
+        }
+        return x.measure(self.bin, bins, self.scratch, say)
 
     def thousand(self) -> dict[str, float]:
         if missing():

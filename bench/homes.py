@@ -63,8 +63,9 @@ class Home:
         return self.spent("python", "-c", "pass")
 
     def install(self, *words: str, every: str = "daily") -> None:
-        """Install jobs; without a source among the words, one on the file."""
-        source = () if "--source" in words else ("--source", str(self.posts))
+        """Install jobs; without a source among the words and without names to look up at X, one on the file."""
+        is_told = "--source" in words or any(word.startswith("@") for word in words)
+        source = () if is_told else ("--source", str(self.posts))
         at = f"{datetime.now().astimezone() - timedelta(hours=3):%H:%M}"
         self.spent("xtrack", "install-job", *words, *source, "--every", every, "--at", at)
 

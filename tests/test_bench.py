@@ -1,16 +1,18 @@
-"""`make bench`: the tables that bench/README.md holds, the databases, the plot and the writers. Nothing is measured."""
+"""`make bench`: the tables that bench/README.md holds, the databases, the plot, the writers, X. Nothing is measured."""
 
 import sqlite3
 import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 from xml.etree import ElementTree
 
 import pytest
 
-from bench import growth, plot, table, writers
-from bench.homes import Home
+from bench import growth, plot, table, writers, x
+from bench.homes import Home, Spent
 from bench.table import PARTS
 from tests.test_packaging import REPOSITORY
 from xtrack.store import Store
@@ -194,3 +196,42 @@ def test_of_many_that_write_at_once_none_fails(home: Home) -> None:
     with Store(home.database) as store:
         assert len(store.summaries(limit=100)) == 40
         assert store.all("SELECT count(DISTINCT post_id) FROM arrivals")[0][0] == 40 * writers.POSTS
+
+
+# X
+
+
+def test_each_reader_has_to_have_all_new_posts_that_x_and_the_feed_have(home: Home, tmp_path: Path) -> None:
+    nothing = x.Reader(lambda _: Spent(1, 1), lambda: "")
+    with x.servers(tmp_path / "served") as there:
+        new = there.publish()
+        items = ElementTree.fromstring(urlopen(there.feed).read()).iter("item")
+        assert [item.findtext("guid") for item in items] == [post.id for post in reversed(new)]
+        ours = {"xtrack": x.xtrack(home, there)}
+        assert x.read(ours, there, "1", new).keys() == {"xtrack_new", "xtrack_quiet"}
+        with pytest.raises(RuntimeError, match="nothing has not read 100 of 100"):
+            x.read({"nothing": nothing}, there, "1", new)
+        # The feed is not sent again to whom has it, and the posts of the next turn are new to everybody.
+        modified = urlopen(there.feed).headers["last-modified"]
+        with pytest.raises(HTTPError, match="304"):
+            urlopen(Request(there.feed, headers={"If-Modified-Since": modified}))
+        newer = there.publish()
+        assert int(newer[0].id) > int(new[-1].id)
+        assert urlopen(Request(there.feed, headers={"If-Modified-Since": modified})).status == 200
+        x.read(ours, there, new[-1].id, newer)
+        with pytest.raises(HTTPError):
+            urlopen(f"{there.x.url}/2/users/{x.ACCOUNT}/tweets")
+        with pytest.raises(RuntimeError, match="X does not take everything"):
+            x.read(ours, there, newer[-1].id, newer)
+    with Store(home.database) as store:
+        assert [summary.post_count for summary in store.summaries(1, 9)][-4:] == [0, 100, 0, 100]
+
+
+def test_runs_at_x_are_told_as_multiples() -> None:
+    seconds = {"pass": 0.01, "xtrack_quiet": 0.1, "xtrack_new": 0.2, **{f"{name}_quiet": 0.4 for name in x.PEERS}}
+    turns = [{name: Spent(value * factor, 20) for name, value in seconds.items()} for factor in (1, 5, 1, 1)]
+    values = x.values(turns)
+    assert values["x_pass"] == pytest.approx(10)
+    assert values["x_xtrack_new"] == pytest.approx(20)
+    assert values["x_of_urlwatch"] == pytest.approx(0.25)
+    assert values["x_xtrack_new_memory"] == 20
