@@ -230,7 +230,8 @@ class XTimeline:
 
     def _show(self) -> None:
         seconds = _http.clock() - self._begun
-        self._access.show(f"{self._name}: page {self._pages}, {self._posts} posts, {seconds:.0f} s")
+        posts = f"{self._posts} post" + "s" * (self._posts != 1)
+        self._access.show(f"{self._name}: page {self._pages}, {posts}, {seconds:.0f} s")
 
     def _told(self, gap: Gap) -> str:
         days = self._access.x.look_back / timedelta(days=1)
