@@ -60,8 +60,8 @@ class Bench:
     def x(self) -> dict[str, float]:
         say(f"environments with {', '.join(x.PEERS)} …")
         bins = {
-            name: commands.make_environment(self.scratch / f"with-{name}", f"{name}=={version(name)}")
-            for name in x.PEERS
+            name: commands.make_environment(self.scratch / f"with-{name}", f"{name}=={version(name)}", *more)
+            for name, more in x.PEERS.items()
         }
         return x.measure(self.bin, bins, self.scratch, say)
 

@@ -22,15 +22,15 @@ JOBS = 1000
 ROUNDS = 3
 
 
-def make_environment(folder: Path, package: Path | str) -> Path:
-    """An environment as `pipx install` makes it of a wheel or a requirement; gives its bin.
+def make_environment(folder: Path, *packages: Path | str) -> Path:
+    """An environment as `pipx install` makes it of wheels and requirements; gives its bin.
 
     Not the one of the tests, whose interpreter looks for an editable package whenever it starts, which takes as long as
     the rest of it: all multiples would be half of what they are.
     """
     venv.create(folder, symlinks=True)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin/python"), "install", "--quiet"]
-    subprocess.run([*pip, "--disable-pip-version-check", str(package)], check=True, capture_output=True)
+    subprocess.run([*pip, "--disable-pip-version-check", *map(str, packages)], check=True, capture_output=True)
     return folder / "bin"
 
 
