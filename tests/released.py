@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 DATA = Path(__file__).parent / "data"
-VERSIONS = (1, 2)
+VERSIONS = (1, 2, 3)
 
 _STAMPS = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 _KNOWN = {
