@@ -50,10 +50,15 @@ def test_settings_are_for_their_owner(world: World, job: int, mode: int, ok: boo
 def test_a_secret_that_only_the_shell_knows_is_named_and_not_shown(
     world: World, job: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without a scheduler it need not be wrong: whoever calls run-due may know it as well."""
     monkeypatch.setenv("XTRACK_X_TOKEN", "s3cret")
     check = found(world, "secrets")
-    assert (check.ok, "XTRACK_X_TOKEN" in check.detail) == (False, True)
+    told = "only the environment knows XTRACK_X_TOKEN: a run sees it where xtrack run-due is called with it"
+    assert (check.ok, check.detail) == (True, told)
     assert not any("s3cret" in check.detail + check.hint for check in examine(world.context))
+    write_config(world.home.config, "[x]\ntoken = 's3cret'")
+    check = found(world, "secrets")
+    assert (check.ok, check.detail) == (True, "none that only this shell knows")
 
 
 def test_a_clock_that_was_never_set_is_seen(world: World) -> None:

@@ -4,7 +4,7 @@ import copy
 import json
 import pickle
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.conftest import write_config
 from xtrack import money
 from xtrack.config import Home
 from xtrack.errors import Misconfigured
-from xtrack.settings import Secret, Settings, X, every, load, shell_only
+from xtrack.settings import Secret, Settings, X, every, load, unseen_secrets
 
 DAY = timedelta(days=1)
 
@@ -225,11 +225,35 @@ def test_an_empty_variable_is_none(home: Home) -> None:
 
 
 def test_secrets_that_only_a_shell_knows_are_named(home: Home) -> None:
-    ours = {setting.variable: "1" for _, setting in every() if setting.is_secret}
-    assert shell_only(home, ours) == ["XTRACK_LLM_KEY", "XTRACK_SMTP_PASSWORD", "XTRACK_X_TOKEN"]
-    assert shell_only(home, {"XTRACK_X_TOKEN": "", "XTRACK_X_BASE_URL": "1", "MY_TOKEN": "1"}) == []
-    write_config(home.config, "llm.key = 'a'\n[x]\ntoken = 'b'")
-    assert shell_only(home, ours) == ["XTRACK_SMTP_PASSWORD"]
+    home = replace(home, scheduler="systemd-user")
+    ours = {setting.variable: SECRET for _, setting in every() if setting.is_secret}
+    assert set(ours) == {"XTRACK_X_TOKEN", "XTRACK_LLM_KEY", "XTRACK_SMTP_PASSWORD"}
+    assert unseen_secrets(home, ours) == (
+        "only this shell knows XTRACK_X_TOKEN, XTRACK_LLM_KEY, XTRACK_SMTP_PASSWORD: a timer's run will not see it",
+        f"put x.token, llm.key, mail.password into {home.config}",
+    )
+    others = {"XTRACK_X_TOKEN": "", "XTRACK_X_BASE_URL": "1", "MY_TOKEN": "1", "XTRACK_OTHER_TOKEN": "1"}
+    assert unseen_secrets(home, others) is None
+
+
+def test_what_the_config_holds_too_is_not_the_shell_s_alone(home: Home) -> None:
+    ours = {"XTRACK_X_TOKEN": SECRET, "XTRACK_LLM_KEY": SECRET}
+    for config, keys in {
+        f"[x]\ntoken = '{SECRET}'": "llm.key",
+        f"x.token = '{SECRET}'\nllm = {{key = 'another'}}": None,
+        "[x]\ntoken = ''": "x.token, llm.key",
+        f"x = '{SECRET}'": "x.token, llm.key",
+        f"token = '{SECRET}'": "x.token, llm.key",
+        "[x": "x.token, llm.key",
+    }.items():
+        write_config(home.config, config)
+        found = unseen_secrets(home, ours)
+        assert (found and found[1]) == (keys and f"elsewhere put {keys} into {home.config}")
+        assert unseen_secrets(home, ours, "mail") is None
+    assert unseen_secrets(home, ours, "llm") == (
+        "only the environment knows XTRACK_LLM_KEY: a run sees it where xtrack run-due is called with it",
+        f"elsewhere put llm.key into {home.config}",
+    )
 
 
 def test_a_secret_is_shown_to_nobody() -> None:

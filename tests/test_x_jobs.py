@@ -758,6 +758,19 @@ def test_many_names_are_looked_up_after_a_yes_only(x: X, real: Command) -> None:
     assert (update.code, update.err.splitlines()[1]) == (66, "xtrack: there is no @nobody_here at X")
 
 
+def test_a_token_that_only_the_shell_knows_is_told_when_a_job_at_x_is_made_or_changed(x: X, real: Command) -> None:
+    told = (
+        "Note: only the environment knows XTRACK_X_TOKEN: a run sees it where xtrack run-due is called with it; "
+        f"elsewhere put x.token into {real.home}/config.toml"
+    )
+    assert told not in real.good("install-job", *names(1), "--every", "daily", XTRACK_X_TOKEN=x.token).err
+    real.configure(f'[x]\nbase_url = "{x.url}"\n')
+    for words in (("install-job", *names(2), "--every", "daily"), ("update-job", "1", "--at", "07:30")):
+        assert told in real.good(*words, XTRACK_X_TOKEN=x.token).err.splitlines()
+    job = str(real.installed())
+    assert told not in real.good("update-job", job, "--topic", "ferry", XTRACK_X_TOKEN=x.token).err
+
+
 def test_without_a_terminal_each_step_is_a_line_with_the_run_s_number(x: X, real: Command) -> None:
     real.good("install-job", *names(2), "--every", "daily")
     x.do("fail", kind="window", reset_in=1, path=TIMELINES)

@@ -15,7 +15,7 @@ from xtrack.feeds import Agree, Cost, Watched, cost, first_posts, watch, watch_o
 from xtrack.models import EXCLUDABLE, Account, Job, Post, PostKind, Run
 from xtrack.money import shown
 from xtrack.scheduler import Plan
-from xtrack.settings import load, shell_only
+from xtrack.settings import load, unseen_secrets
 from xtrack.sources import resolve
 
 
@@ -126,7 +126,8 @@ def install(
         with suppress(XTrackError):
             _reconcile(context)
         raise
-    notes = [*notes, *_gap_notes(context, jobs), *_cost_notes(context, jobs[0], [part.accounts for part in parts])]
+    notes = [*notes, *_secret_notes(context, jobs[0]), *_gap_notes(context, jobs)]
+    notes += _cost_notes(context, jobs[0], [part.accounts for part in parts])
     return _changed(context, jobs, notes, watched, look)
 
 
@@ -149,9 +150,6 @@ def _cost_notes(context: Context, job: Job, by_job: Sequence[Sequence[Account]])
     if not by_job[0]:
         return []
     notes = []
-    # Whoever calls run-due himself may bring his environment.
-    if context.home.scheduler != "none" and (secrets := shell_only(context.home, environ)):
-        notes.append(f"only this shell knows {', '.join(secrets)}, and no timer: put it into {context.home.config}")
     if job.excluded and not job.excluded_at_source:
         left_out = " and ".join(EXCLUDABLE[kind] for kind in job.excluded)
         notes.append(
@@ -163,6 +161,12 @@ def _cost_notes(context: Context, job: Job, by_job: Sequence[Sequence[Account]])
         if budget is not None and budget < high:
             notes.append(f"{whose} budget of {shown(budget)} a month may be used up before its end")
     return notes
+
+
+def _secret_notes(context: Context, job: Job) -> list[str]:
+    """What a job's runs need and may not see; the table of a source's settings has the name of its kind."""
+    unseen = unseen_secrets(context.home, environ, resolve(job.source)[0])
+    return ["; ".join(unseen)] if unseen else []
 
 
 def _changed(
@@ -227,7 +231,7 @@ def update(context: Context, job_id: int, wish: Wish, agree: Agree) -> Changed:
     _reconcile(context)
     after = context.job(job_id)
     same_schedule = (after.frequency, after.at) == (before.frequency, before.at)
-    notes = [] if same_schedule else _gap_notes(context, [after])
+    notes = _secret_notes(context, after) + ([] if same_schedule else _gap_notes(context, [after]))
     if watched or wish.excluded is not None or wish.budget is not None:
         notes += _cost_notes(context, after, [context.store.accounts(job_id)])
     return _changed(context, [after], notes, watched)

@@ -252,17 +252,36 @@ def every() -> Iterator[tuple[str, Setting]]:
             yield f"{name}.{setting.name}".removeprefix("."), setting
 
 
-def shell_only(home: Home, environ: Mapping[str, str]) -> list[str]:
-    """The variables that hold secrets which the config does not: a timer's run sees nothing of a shell's environment.
+def unseen_secrets(home: Home, environ: Mapping[str, str], table: str | None = None) -> tuple[str, str] | None:
+    """Of the secrets, or those of one table, which ones runs may not see, because the environment here holds them and
+    the config does not, and what to do; None where there are none.
 
-    Raises Misconfigured as `load` does.
+    A timer's run has nothing of a shell's environment; whoever calls run-due may have all of it. A config that cannot
+    be read holds nothing.
     """
-    told = [setting.variable for _, setting in every() if setting.is_secret and environ.get(setting.variable)]
-    if not told:
-        return []
-    values = _Source(home, config_text(home, environ), environ).values()
-    known = {f"{name}.{key}" for name, table in values.items() if isinstance(table, dict) for key in table}
-    return sorted(setting.variable for key, setting in every() if setting.variable in told and key not in known)
+    told = {
+        key: setting.variable
+        for key, setting in every()
+        if setting.is_secret and environ.get(setting.variable) and table in (None, key.rpartition(".")[0])
+    }
+    try:
+        held = _Source(home, config_text(home, environ), environ).values() if told else {}
+    except Misconfigured:
+        held = {}
+    keys = [key for key in told if not _is_held(held, key)]
+    if not keys:
+        return None
+    variables, put = ", ".join(told[key] for key in keys), f"put {', '.join(keys)} into {home.config}"
+    if home.scheduler == "none":
+        what = f"only the environment knows {variables}: a run sees it where xtrack run-due is called with it"
+        return what, f"elsewhere {put}"
+    return f"only this shell knows {variables}: a timer's run will not see it", put
+
+
+def _is_held(values: Mapping[str, Any], key: str) -> bool:
+    table, _, name = key.rpartition(".")
+    found = values.get(table)
+    return isinstance(found, dict) and bool(found.get(name))
 
 
 def _tables() -> dict[str, type[Any]]:

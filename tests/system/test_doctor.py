@@ -1,6 +1,7 @@
 """What doctor finds on a real machine, a line for each thing that an administrator may have to mend."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -46,6 +47,13 @@ def test_a_sound_machine_has_nothing_wrong(scope: Scope) -> None:
         "database",
     }
     assert found.keys() == asked | {"disk", "ledger", "timers", "slots"} | ({"linger"} if scope.user else set())
+
+
+def test_a_secret_that_only_the_shell_knows_is_named(scope: Scope) -> None:
+    assert wrong(scope, XTRACK_X_TOKEN="s3cret") == ["secrets"]
+    found = checks(scope, XTRACK_X_TOKEN="s3cret")["secrets"]
+    assert found["detail"] == "only this shell knows XTRACK_X_TOKEN: a timer's run will not see it"
+    assert re.fullmatch(r"put x\.token into /\S+/config\.toml", found["hint"])
 
 
 def test_failed_units_are_named(scope: Scope) -> None:
