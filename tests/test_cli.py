@@ -130,7 +130,7 @@ def test_the_data_folder_is_for_its_owner_s_eyes(xtrack: Command) -> None:
 def test_what_cannot_be_installed_is_refused_in_a_line_and_stores_nothing(
     xtrack: Command, words: list[str], code: int, said: str
 ) -> None:
-    outcome = xtrack("install-job", *words)
+    outcome = xtrack("install-job", *words, XTRACK_X_TOKEN="")
     assert (outcome.code, outcome.out) == (code, "")
     assert said in outcome.err
     assert "Traceback" not in outcome.err

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.peers.x import X
-from tests.peers.x.api import Options
+from tests.peers.x.api import TOKEN
 from tests.peers.x_life import Life
 from xtrack.sources._v2 import Author, posts, sightings
 
@@ -534,7 +534,7 @@ def test_a_token_of_another_timeline_is_refused(x, get, timeline):
     assert get("/2/users/72/tweets", pagination_token=token)[0] == 400
 
 
-@pytest.mark.parametrize("token", [None, "", "wrong", f"{Options.token} "])
+@pytest.mark.parametrize("token", [None, "", "wrong", f"{TOKEN} "])
 def test_a_bad_token(x, get, token):
     status, headers, body = get("/2/users/71/tweets", token=token)
     assert status == 401

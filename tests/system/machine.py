@@ -23,6 +23,8 @@ from typing import Self, TypeVar
 
 from packaging.requirements import Requirement
 
+from tests import leaks
+
 T = TypeVar("T")
 
 BOOT_SCRIPT = Path(__file__).with_name("boot.sh")
@@ -47,6 +49,10 @@ COPIED_FROM_ETC = """
     alternatives bash.bashrc dbus-1 debian_version environment host.conf ld.so.conf login.defs nsswitch.conf os-release
     pam.conf pam.d profile protocols security services shells skel ssl
 """
+
+# Where a program leaves something in a machine; in the last two only as long as it is on.
+KEPT = ("etc/systemd", "etc/xtrack", "home", "root", "srv", "var")
+KEPT_WHILE_ON = ("run", "tmp")
 
 
 class BootError(Exception):
@@ -153,9 +159,19 @@ class Machine:
         keeper, self._keeper = self._keeper, None
         console, self._console = self._console, None
         if keeper:
-            keeper.communicate(timeout=30)  # closes its stdin, the sign to kill init, and waits
+            try:
+                self.look_for_leaks()
+            finally:
+                keeper.communicate(timeout=30)  # closes its stdin, the sign to kill init, and waits
         if console:
             console.close()
+
+    def look_for_leaks(self) -> None:
+        """Search the machine for X's token; the rest of the disk is the host's. Done at each power_off()."""
+        leaks.meant.add(self.disk)
+        inside = Path(f"/proc/{self.pid}/root")  # as init sees it
+        for folder in (*(self.disk / name for name in KEPT), *(inside / name for name in KEPT_WHILE_ON)):
+            leaks.look_below(folder)
 
     def user(self, name: str) -> int:
         """Add a user with a home folder and linger, start the user's manager and return the uid (1000 or more)."""
@@ -455,7 +471,8 @@ def _fill_etc(etc: Path) -> None:
     (etc / "hostname").write_text("machine\n")
     (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")  # without one, systemd takes each boot for its first
     # A journal file takes 8 MiB at once otherwise, for each boot and user, and pytest keeps the folders of three runs.
-    (etc / "systemd/journald.conf").write_text("[Journal]\nSystemMaxFileSize=1M\n")
+    # Not packed, it can be searched.
+    (etc / "systemd/journald.conf").write_text("[Journal]\nSystemMaxFileSize=1M\nCompress=no\n")
     (etc / "ld.so.conf.d/python.conf").write_text(f"{PYTHON}/lib\n")
 
 

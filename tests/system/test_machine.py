@@ -1,5 +1,6 @@
 """The harness alone: what the tests of the program may rely on in a Machine."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import leaks
+from tests.peers.x.api import TOKEN
 from tests.system.conftest import MakeMachine, pytest_runtest_setup
 from tests.system.machine import BOOT_SCRIPT, BootError, Machine
 
@@ -183,6 +186,26 @@ def test_run_gives_a_minimal_environment_that_can_be_changed(shared: Machine) ->
     assert not [line for line in env if line.startswith(("USER=", "PYTEST", "VIRTUAL_ENV"))]
     assert "XDG_RUNTIME_DIR" not in shared.run("env").stdout
     assert shared.run("cat", input="typed").stdout == "typed"
+
+
+@needs_systemd
+def test_a_token_that_is_left_anywhere_is_found(shared: Machine) -> None:
+    """In the journal also in a long line, which could be packed."""
+    config, files = "/etc/xtrack/config.toml", ("/etc/systemd/system/a.service", "/home/ann/b", "/run/c", "/var/lib/d")
+    shared.run("install", "-D", "/dev/stdin", config, input=TOKEN)
+    assert leaks.taken() == []
+    shared.run("tee", *files, input=TOKEN)
+    assert len(leaks.taken()) == 1  # what tee said
+    shared.run("logger", input=f"{'long ' * 300}{TOKEN}")
+    shared.run("journalctl", "--sync")
+    shared.look_for_leaks()
+    found = sorted(re.sub(r".*/(disk|root)(?=/)", "", where) for where in leaks.taken())
+    assert [where for where in found if not where.startswith("/var/log/journal/")] == sorted(files)
+    assert len(found) == len(files) + 1
+    shared.run("rm", config, *files)
+    shared.run("journalctl", "--rotate", "--vacuum-files=1")
+    shared.look_for_leaks()
+    assert leaks.taken() == []
 
 
 @needs_systemd

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.peers.x import X
+from tests.peers.x.api import TOKEN
 from tests.system.machine import Machine
 from tests.system.test_life import SCOPES, Scope, an_hour_passes, scope_of
 from tests.system.test_runs import (
@@ -88,7 +89,7 @@ def sites(request: pytest.FixtureRequest, machine: Machine) -> Iterator[list[Sit
     with ExitStack() as running:
         made = []
         for name in getattr(request, "param", SCOPES):
-            x = running.enter_context(X(f"SECRET-of-{name}", machine.listen()))
+            x = running.enter_context(X(f"{name}-{TOKEN}", machine.listen()))
             x.do_all([{"do": "account", "account_id": one, "username": called} for one, called in ACCOUNTS.items()])
             made.append(Site(scope_of(machine, name), x))
             made[-1].configure()
@@ -98,13 +99,10 @@ def sites(request: pytest.FixtureRequest, machine: Machine) -> Iterator[list[Sit
 
 
 def assert_token_is_kept(site: Site) -> None:
-    """It is in the config, and in no unit, database, log or other file; what is journalled is not packed."""
+    """By its owner; whether it is anywhere else, the machine finds out."""
     machine, user = site.scope.machine, site.scope.user
     about = machine.run("stat", "--format=%a %U:%G", USER_CONFIG if user else SYSTEM_CONFIG).stdout
     assert about == ("600 ann:ann\n" if user else "640 root:xtrack\n")
-    found = machine.run("grep", "-rlF", "SECRET-of-", "/etc", "/home", "/root", "/run", "/tmp", "/var", check=False)
-    assert {*found.stdout.splitlines()} <= {USER_CONFIG, SYSTEM_CONFIG}
-    assert "SECRET-of-" not in machine.run("journalctl", "--output=cat").stdout
 
 
 def timers_fire(site: Site, *jobs: int) -> None:
@@ -258,7 +256,7 @@ def test_a_token_that_was_revoked_is_named_and_a_new_one_is_taken(sites: list[Si
     for site in sites:
         site.post("mill", "The mill stands still.")
         site.install("@mill")
-        site.x.do("options", token="SECRET-of-later")
+        site.x.do("options", token=f"later-{TOKEN}")
     first_slot(sites, 1)
     for site in sites:
         wait_for_unit(site.scope, "xtrack-job@1.service", "failed exit-code 77")
@@ -266,7 +264,7 @@ def test_a_token_that_was_revoked_is_named_and_a_new_one_is_taken(sites: list[Si
         assert (run["next_try"], run["closed"]) == (None, 1)
         told = "failed: X does not know this token (HTTP 401) (set x.token to the bearer token of an app: "
         assert site.log(1, run["id"])[-1].startswith(told)
-        site.configure(token="SECRET-of-later")
+        site.configure(token=f"later-{TOKEN}")
     following_slot(sites, 1)
     for site in sites:
         wait_until_done(site.scope, 1)
@@ -317,7 +315,6 @@ def test_a_network_that_is_not_up_yet_is_waited_for(sites: list[Site]) -> None:
         wait_until_said(site, 1, wait)
     processes = machine.run("sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ").stdout
     assert processes.count("run-job\0001\0") == len(sites)
-    assert "SECRET-of-" not in processes
     hosts.write_text(known)
     for site in sites:
         wait_until_done(site.scope, 1)

@@ -30,7 +30,7 @@ class X:
         self._listener, self._options = listener, options
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tests.peers.x", "--token", self.token]
+        command = [sys.executable, "-m", "tests.peers.x"]
         root, passed = Path(__file__).parents[3], []
         if self._listener:
             passed = [self._listener.fileno()]
@@ -40,7 +40,7 @@ class X:
         assert self._process.stdout
         self.port = int(self._process.stdout.readline())
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1] if self._listener else self.port}"
-        self.do("reset", **self._options)
+        self.do_all([{"do": "options", "token": self.token}, {"do": "reset", **self._options}])
         return self
 
     def __exit__(self, *raised: object) -> None:
