@@ -20,14 +20,15 @@ from tests.released import everything, released_database, rows
 from tests.test_store import FAR, FEED, added, fetched, started
 from xtrack import upkeep
 from xtrack.errors import BadData, Misconfigured, NotFound, Refused, Temporary, UsageError
-from xtrack.models import Digest, Line, Original, Page
+from xtrack.models import Bill, Bought, Digest, Line, Original, Page
 from xtrack.run import run_job
 from xtrack.sources import open_source
 from xtrack.store import Store, copies
 from xtrack.store.database import RunGone
 from xtrack.words import query
 
-LATER = NOON + timedelta(days=1)
+DAY = timedelta(days=1)
+LATER = NOON + DAY
 
 
 def single(path: Path) -> sqlite3.Connection:
@@ -307,6 +308,55 @@ def test_after_a_restore_no_number_is_used_again(world: World, tmp_path: Path) -
     upkeep.restore(world.context, tmp_path / "copy.db")
     assert dict(rows(world.home.database, "SELECT name, seq FROM sqlite_sequence")) == numbers
     assert world.install("/srv/c.jsonl") == job + 1
+
+
+def settled(store: Store, day: timedelta, *ids: str, job: int = 1, price: int = 5000) -> None:
+    """What a run of a job has bought some time after NOON."""
+    store.settle(Bill(0, job, NOON + day, {Bought("post", one): price for one in ids}))
+
+
+def usage(store: Store) -> dict[tuple[str, int], tuple[int, int]]:
+    """Count and cost by month and job."""
+    return {(one.month, one.job_id): (one.count, one.cost) for one in store.usage(["2027-01", "2027-02"])}
+
+
+def test_a_restore_keeps_the_bill_and_budgets_go_on(world: World, tmp_path: Path) -> None:
+    """Of each month and job the larger one; what was bought today is not bought again, nor twice in what comes."""
+    world.install("/srv/a.jsonl", budget=30_000)
+    settled(world.store, timedelta(0), "1", "2")
+    settled(world.store, timedelta(0), "3", "4", job=2)
+    upkeep.back_up(world.context, tmp_path / "copy.db")
+    settled(world.store, timedelta(hours=1), "2", "5", "6")
+    settled(world.store, 20 * DAY, "7", job=3)
+    with Store(tmp_path / "copy.db") as copy:
+        settled(copy, timedelta(hours=1), "8", job=2)
+    upkeep.restore(world.context, tmp_path / "copy.db")
+    assert usage(world.store) == {
+        ("2027-01", 1): (4, 20_000),
+        ("2027-01", 2): (3, 15_000),
+        ("2027-02", 3): (1, 5000),
+    }
+    assert world.store.usage(["2027-02"])[0].first_at == NOON + 20 * DAY
+    assert world.store.reserve(1, 5000, 1, 100, None, NOON + timedelta(hours=2))[1] == 2
+    settled(world.store, 20 * DAY, "7", "9", job=3)
+    assert usage(world.store)["2027-02", 3] == (2, 10_000)
+
+
+def test_a_restore_keeps_the_bill_of_what_cannot_be_opened_as_far_as_it_can_be_read(
+    world: World, tmp_path: Path
+) -> None:
+    world.install("/srv/a.jsonl")
+    settled(world.store, timedelta(0), "1")
+    upkeep.back_up(world.context, tmp_path / "copy.db")
+    settled(world.store, timedelta(0), "1", "2")
+    world.store.__exit__()
+    rows(world.home.database, "PRAGMA user_version = 99")
+    for kept in ((2, 10_000), (1, 5000)):
+        fresh = World(world.home)
+        upkeep.restore(fresh.context, tmp_path / "copy.db")
+        assert usage(fresh.store) == {("2027-01", 1): kept}
+        fresh.store.__exit__()
+        world.home.database.write_bytes(b"not a database any more " * 400)
 
 
 def test_a_run_that_was_going_on_when_the_backup_was_made_has_died(world: World, tmp_path: Path) -> None:

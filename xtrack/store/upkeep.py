@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from xtrack import locks
 from xtrack.errors import BadData, NotFound, Temporary
 from xtrack.models import Post, Run, Summary
 from xtrack.store import copies, rows
@@ -18,6 +19,16 @@ _BATCH = 5000
 _DIED = """UPDATE runs SET state = 'died', finished_at = :now, exit_code = :code,
     next_try = CASE WHEN slot IS NOT NULL THEN :now END, error = 'was going on when the backup was made'
     WHERE state = 'running'"""
+# What was bought, and how another database takes it: where it says more, for it is the bill.
+_PAID = {
+    "SELECT month, job_id, resource, count, cost, first_at FROM usage": """INSERT INTO usage
+        (month, job_id, resource, count, cost, first_at) VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT DO UPDATE SET count = max(count, excluded.count), cost = max(cost, excluded.cost),
+        first_at = min(first_at, excluded.first_at)""",
+    "SELECT day, resource, id FROM bought": """INSERT INTO bought (day, resource, id) VALUES (?, ?, ?)
+        ON CONFLICT DO NOTHING""",
+}
+_Paid = list[tuple[str, list[Any]]]
 _BLANK = "UPDATE posts SET text = '', original = NULL, words = '', purged_at = ?"
 
 
@@ -25,6 +36,19 @@ def _never_waiting(status: int, *_: int) -> None:
     """sqlite3's backup() tries again for ever where SQLite itself has waited long enough."""
     if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         raise Temporary("the database is locked by another process", "again in a while")
+
+
+def _paid(db: sqlite3.Connection) -> _Paid:
+    return [(take, db.execute(read).fetchall()) for read, take in _PAID.items()]
+
+
+def _paid_as_far_as_known(database: Path) -> _Paid:
+    """Of a database that may be damaged, or of a newer release."""
+    try:
+        with closing(sqlite3.connect(database)) as db:
+            return _paid(db)
+    except sqlite3.Error:
+        return []
 
 
 @dataclass(frozen=True)
@@ -141,26 +165,28 @@ class Upkeep(Database):
             raise BadData(f"{shown} is no database of xtrack's", f"file {shown}")
 
     def take_from(self, copy: "Upkeep", now: datetime) -> None:
-        """Have all that is in another database, and nothing else, in one transaction; the other one is not used again.
+        """Have all that is in another database, and of this one what was paid, in one transaction; the other one is not
+        used again.
 
-        A run that is going on has no row in it, or one that has died; numbers go on behind those of both, and what was
-        bought since stays bought.
+        A run that is going on has no row in it, or one that has died; numbers go on behind those of both.
         """
-        copy._settle_anew(now, self.all("SELECT name, seq FROM sqlite_sequence"))
-        copy._add_to_bill(self.all("SELECT * FROM usage"), self.all("SELECT * FROM bought"))
-        with self.explained() as db:
+        # Nobody writes in between what would be lost.
+        with locks.queued_for(self._turn), self.explained() as db:
+            copy._settle_anew(now, db.execute("SELECT name, seq FROM sqlite_sequence").fetchall(), _paid(db))
             copy._db.backup(db, progress=_never_waiting)
 
     def replace(self, database: Path, folder: Path, now: datetime) -> Path:
         """Put this one in the place of a database that cannot be read; gives where that one is set aside."""
-        self._settle_anew(now, [])
+        self._settle_anew(now, [], _paid_as_far_as_known(database))
         with self.explained(database):
             aside = copies.set_aside(database, folder)
             copies.write(self._db, database)
         return aside
 
-    def _settle_anew(self, now: datetime, numbers: Iterable[sqlite3.Row]) -> None:
-        """Before it takes another database's place: no run goes on in it, and no timer is as its jobs say."""
+    def _settle_anew(self, now: datetime, numbers: Iterable[sqlite3.Row], paid: _Paid) -> None:
+        """Before it takes another database's place: no run goes on in it, no timer is as its jobs say, and what was
+        bought is not bought again.
+        """
         with self.write() as db:
             db.execute("UPDATE jobs SET unsettled = 1")
             db.execute(_DIED, {"now": rows.stamp(now), "code": Temporary.exit_code})
@@ -168,18 +194,8 @@ class Upkeep(Database):
                 db.execute("DELETE FROM sqlite_sequence WHERE name = ? AND seq < ?", [name, seq])
                 sql = "INSERT INTO sqlite_sequence SELECT ?1, ?2 WHERE ?1 NOT IN (SELECT name FROM sqlite_sequence)"
                 db.execute(sql, [name, seq])
-
-    def _add_to_bill(self, usage: Iterable[sqlite3.Row], bought: Iterable[sqlite3.Row]) -> None:
-        """Have the bill say what another one of the same home says more."""
-        with self.write() as db:
-            db.executemany(
-                """INSERT INTO usage (month, job_id, resource, count, cost, first_at)
-                VALUES (:month, :job_id, :resource, :count, :cost, :first_at) ON CONFLICT DO UPDATE SET
-                count = max(count, excluded.count), cost = max(cost, excluded.cost)""",
-                [dict(row) for row in usage],
-            )
-            sql = "INSERT INTO bought (day, resource, id) VALUES (:day, :resource, :id) ON CONFLICT DO NOTHING"
-            db.executemany(sql, [dict(row) for row in bought])
+            for take, bought in paid:
+                db.executemany(take, bought)
 
     # exports: row by row, however many there are
 
