@@ -9,7 +9,7 @@ from os import environ
 from xtrack.context import Context
 from xtrack.errors import UsageError
 from xtrack.models import Job, Resource
-from xtrack.settings import load
+from xtrack.settings import X, load
 from xtrack.store.usage import Used
 
 RESOURCES: tuple[Resource, ...] = ("post", "user", "media", "input_token", "output_token")
@@ -33,11 +33,12 @@ class Spent:
 
 @dataclass(frozen=True)
 class Spending:
-    """A UTC month, "2026-11"; `jobs` by number, 0 being for no job yet."""
+    """A UTC month, "2026-11"; `jobs` by number, 0 being for no job yet; `x` has the prices that are set now."""
 
     month: str
     jobs: tuple[Spent, ...]
     total: Spent
+    x: X
 
 
 def spending(context: Context, month: str | None) -> Spending:
@@ -61,7 +62,7 @@ def spending(context: Context, month: str | None) -> Spending:
 
     numbers = sorted({row.job_id for row in used if row.month == chosen})
     parts = [spent(number, [row for row in used if row.job_id == number], budgets.get(number)) for number in numbers]
-    return Spending(chosen, tuple(parts), spent(0, used, settings.budget))
+    return Spending(chosen, tuple(parts), spent(0, used, settings.budget), settings.x)
 
 
 def _month(text: str) -> str:

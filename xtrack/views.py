@@ -128,7 +128,9 @@ def spending_text(spending: Spending) -> str:
     ]
     rows[-1] = ("all", *rows[-1][1:])
     head = ("JOB", "POSTS", "USERS", "MEDIA", "TOKENS IN", "OUT", "COST", "FORECAST", "BUDGET")
-    return f"Bought in {spending.month} (UTC)\n{table(head, rows)}"
+    x = spending.x
+    prices = f"{shown(x.post_price)} a post, {shown(x.user_price)} a user, {shown(x.media_price)} a photo or video"
+    return f"Bought in {spending.month} (UTC)\n{table(head, rows)}\nPrices at X of {x.priced_on}: {prices}"
 
 
 def _whose(spent: Spent) -> str:
@@ -294,6 +296,12 @@ def spending_json(spending: Spending) -> dict[str, Any]:
         "month": spending.month,
         "jobs": [{"job": spent.job_id, **_spent_json(spent)} for spent in spending.jobs],
         "total": _spent_json(spending.total),
+        "prices": {
+            "post": dollars(spending.x.post_price),
+            "user": dollars(spending.x.user_price),
+            "media": dollars(spending.x.media_price),
+            "looked_up": str(spending.x.priced_on),
+        },
     }
 
 
