@@ -19,7 +19,18 @@ UTC_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 COMMANDS = sorted(cli.commands)
 JOB_KEYS = [
     *("id", "state", "source", "names", "topics", "frequency", "at", "created_at", "last_run", "last_result"),
-    *("next_run", "overdue_since", "problem", "timer", "exclude", "exclude_at_source", "budget", "lost_accounts"),
+    *(
+        "next_run",
+        "overdue_since",
+        "problem",
+        "timer",
+        "exclude",
+        "exclude_at_source",
+        "budget",
+        "emails",
+        "mail_quiet",
+        "lost_accounts",
+    ),
 ]
 RUN_KEYS = [
     *("id", "job", "trigger", "state", "slot", "missed", "started_at", "finished_at", "stage", "new_posts"),

@@ -22,6 +22,7 @@ FLOORS = [
     ("xtrack.spending",),
     ("xtrack.due",),
     ("xtrack.jobs", "xtrack.outcomes", "xtrack.run"),
+    ("xtrack.outbox",),
     ("xtrack.feeds", "xtrack.reading"),
     ("xtrack.access",),
     ("xtrack.context",),

@@ -22,10 +22,11 @@ _BY_SIGNAL = 128
 
 
 def run_due(context: Context) -> int:
-    """Have all jobs run that have a slot to be tried now or a queued run; gives the exit code.
+    """Have all jobs run that have a slot to be tried now, a queued run or something to be mailed; gives the exit code.
 
     Where the system's scheduler starts them, this does not wait for them, and has itself called again while anything
-    waits: an open slot of an active job, also one that is being run or not yet to be tried, or a running or queued run.
+    waits: an open slot of an active job, also one that is being run or not yet to be tried, a running or queued run, or
+    something to be mailed.
     """
     for run in context.store.open_runs():
         with locks.held(locks.job(context.home.locks, run.job_id)) as ours:
@@ -34,11 +35,12 @@ def run_due(context: Context) -> int:
     now = context.clock()
     waiting = [(job.id, slot) for job in context.jobs() if (slot := ledger.due(job, now, context.zone))]
     tried = [job for job, slot in waiting if ledger.is_to_be_tried(context.store.attempts(job, slot), now)]
-    runs = context.store.open_runs()
-    ready = sorted({*tried, *(run.job_id for run in runs if run.state == "queued")})
+    runs, mails = context.store.open_runs(), context.store.waiting_deliveries()
+    to_mail = [job for job, at in mails.items() if ledger.has_come(at, now)]
+    ready = sorted({*tried, *to_mail, *(run.job_id for run in runs if run.state == "queued")})
     if context.home.scheduler == "none":
         return _run_children(context, ready)
-    context.backend.start(ready, again=bool(waiting or runs))
+    context.backend.start(ready, again=bool(waiting or runs or mails))
     return 0
 
 

@@ -10,12 +10,12 @@ from os import environ
 from xtrack import ledger, locks, moments, slots
 from xtrack.config import remove_data
 from xtrack.context import Context
-from xtrack.errors import BadData, UsageError, XTrackError
+from xtrack.errors import BadData, Misconfigured, UsageError, XTrackError
 from xtrack.feeds import Agree, Cost, Watched, cost, first_posts, watch, watch_on
 from xtrack.models import EXCLUDABLE, Account, Job, Post, PostKind, Run
 from xtrack.money import shown
 from xtrack.scheduler import Plan
-from xtrack.settings import load, unseen_secrets
+from xtrack.settings import Settings, load, unseen_secrets
 from xtrack.sources import resolve
 
 
@@ -46,6 +46,8 @@ class Wish:
     excluded: tuple[PostKind, ...] | None = None
     excluded_at_source: bool | None = None
     budget: int | None = None
+    emails: tuple[str, ...] | None = None
+    mail_quiet: bool | None = None
 
 
 def handles(words: Iterable[str]) -> tuple[str, ...]:
@@ -95,6 +97,7 @@ def install(
         raise UsageError("what is it to leave out at the source?", "--exclude replies,reposts --exclude-at-source")
     since = moments.parse(wish.since, now, context.zone) if wish.since else None
     kind, spec = resolve("x" if wish.source is None else wish.source)
+    emails = _recipients(load(context.home, environ), wish.emails or ())
     notes = context.backend.prepare()
     watched = watch(context, kind, spec, names, excluded if at_source else (), since, agree, now)
     parts = _one_each(watched) if each else [watched]
@@ -113,6 +116,8 @@ def install(
                 excluded=excluded,
                 excluded_at_source=at_source,
                 budget=_budget(wish.budget),
+                emails=emails,
+                mail_quiet=bool(wish.mail_quiet),
             ),
             part.feeds,
         )
@@ -139,6 +144,14 @@ def _one_each(watched: Watched) -> list[Watched]:
         Watched((account.username,), (feed,), accounts=(account,))
         for account, feed in zip(watched.accounts, watched.feeds, strict=True)
     ]
+
+
+def _recipients(settings: Settings, emails: Iterable[str]) -> tuple[str, ...]:
+    """Addresses, each once. Raises Misconfigured when nothing can be mailed."""
+    found = {email.lower(): email for email in emails}
+    if found and not (settings.mail.host and settings.mail.sender):
+        raise Misconfigured("nothing can be mailed yet", "set mail.host and mail.from in the config")
+    return tuple(found.values())
 
 
 def _budget(wished: int | None) -> int | None:
@@ -209,6 +222,7 @@ def update(context: Context, job_id: int, wish: Wish, agree: Agree) -> Changed:
     before, now = context.job(job_id), context.clock()
     names = None if wish.names is None else handles(wish.names)
     words = None if wish.topics is None else topics(wish.topics)
+    settings = load(context.home, environ)
     watched = _watched_anew(context, before, names, wish, agree, now)
 
     def change(job: Job) -> Job:
@@ -225,6 +239,8 @@ def update(context: Context, job_id: int, wish: Wish, agree: Agree) -> Changed:
             excluded=job.excluded if wish.excluded is None else wish.excluded,
             excluded_at_source=_at_source(job, wish),
             budget=job.budget if wish.budget is None else _budget(wish.budget),
+            emails=job.emails if wish.emails is None else _recipients(settings, wish.emails),
+            mail_quiet=job.mail_quiet if wish.mail_quiet is None else wish.mail_quiet,
         )
 
     context.store.update_job(job_id, change, watched.feeds if watched else None)
@@ -317,8 +333,9 @@ def sync(context: Context, dry_run: bool = False) -> Plan:
         jobs = context.jobs()
         plan = context.backend.reconcile(jobs, context.store.active_jobs())
         context.store.settle_jobs(jobs)
-    waits = any(ledger.due(job, context.clock(), context.zone) for job in jobs) or context.store.open_runs()
-    context.backend.start([], again=bool(waits))
+    store, now = context.store, context.clock()
+    waits = any(ledger.due(job, now, context.zone) for job in jobs)
+    context.backend.start([], again=waits or bool(store.open_runs() or store.waiting_deliveries()))
     return plan
 
 

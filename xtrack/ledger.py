@@ -61,7 +61,12 @@ def is_to_be_tried(attempts: Attempts, now: datetime) -> bool:
     """Whether an open slot's time has come: never tried, or next_try within the coming minute, or absurdly far."""
     if attempts.count == 0 or attempts.next_try is None:
         return True
-    return attempts.next_try <= now + _AS_GOOD_AS_COME or attempts.next_try > now + _CLOCK_WAS_WRONG
+    return has_come(attempts.next_try, now)
+
+
+def has_come(next_try: datetime, now: datetime) -> bool:
+    """Whether what is to be tried again is to be now: within the coming minute, or by a clock that was wrong."""
+    return next_try <= now + _AS_GOOD_AS_COME or next_try > now + _CLOCK_WAS_WRONG
 
 
 def next_run(job: Job, now: datetime, zone: tzinfo) -> datetime | None:

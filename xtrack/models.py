@@ -10,7 +10,10 @@ PostKind = Literal["post", "reply", "thread", "repost", "quote"]
 Trigger = Literal["timer", "manual"]
 # Who starts a process for a job: its timer, the unit for queued runs, or a person.
 Start = Literal["timer", "play", "typed"]
-RunState = Literal["queued", "running", "done", "failed", "died"]
+RunState = Literal["queued", "running", "done", "undelivered", "failed", "died"]
+Method = Literal["extractive", "llm"]
+DeliveryKind = Literal["digest", "failing", "recovered"]
+DeliveryState = Literal["pending", "sending", "sent", "failed", "unknown"]
 # What is sold one by one.
 Resource = Literal["post", "user", "media", "input_token", "output_token"]
 AccountState = Literal["ok", "protected", "suspended", "gone"]
@@ -31,8 +34,10 @@ class Job:
     `names` are handles without @: the accounts that are read, or where the source is no account's, the authors to take
     (empty: all). `excluded` are the kinds of posts that are left out, "reply" and "repost", by X itself if
     `excluded_at_source`. `budget` is what may be bought for the job in a UTC month, in millionths of a dollar.
-    `frequency` is a canonical one of slots.py, `at` its anchor, "HH:MM" or "Mon HH:MM". Only slots later than
-    `schedule_since` exist; `closed_slot` is the last one that is done, failed for good or given up.
+    `summarizer` writes its digests, a model in a `language` ("": that of the posts) and with a `focus` of its own; they
+    are mailed to `emails`, with `mail_quiet` also those without news. `frequency` is a canonical one of slots.py, `at`
+    its anchor, "HH:MM" or "Mon HH:MM". Only slots later than `schedule_since` exist; `closed_slot` is the last one that
+    is done, failed for good or given up.
     """
 
     id: int
@@ -49,6 +54,11 @@ class Job:
     excluded: tuple[PostKind, ...] = ()
     excluded_at_source: bool = False
     budget: int | None = None
+    summarizer: Method = "extractive"
+    focus: str = ""
+    language: str = ""
+    emails: tuple[str, ...] = ()
+    mail_quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -258,6 +268,29 @@ class Run:
     error: str
     next_try: datetime | None
     invocation_id: str
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One mail to one recipient: of a digest, or of a run that shows that a job is failing, or well again.
+
+    pending -> sending (from just before all is given to the server) -> sent, failed (for good, or given up), or unknown
+    (it may have been sent). `key` makes it the same message however often it is tried.
+    """
+
+    id: int
+    job_id: int
+    summary_id: int | None
+    run_id: int
+    kind: DeliveryKind
+    recipient: str
+    key: str
+    state: DeliveryState
+    tries: int
+    next_try: datetime | None
+    created_at: datetime
+    sent_at: datetime | None
+    error: str
 
 
 @dataclass(frozen=True)

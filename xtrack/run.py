@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from xtrack import ledger, locks
 from xtrack.context import Context
 from xtrack.errors import GaveUp, NotFound, Stopped, Temporary, XTrackError
-from xtrack.models import EXCLUDABLE, Digest, Feed, Job, Notice, Post, Run, Start
+from xtrack.models import EXCLUDABLE, Delivery, Digest, Feed, Job, Notice, Post, Run, Start
 from xtrack.reading import counted, read_on
-from xtrack.settings import load
+from xtrack.settings import Settings, load
 from xtrack.store.database import RunGone
 
 UNIT_SECONDS = 15 * 60
@@ -29,11 +29,12 @@ def run_job(context: Context, job_id: int, start: Start) -> int:
         return 0
     with _job_locked(context, job_id, start):
         close_died_run(context, job_id)
-        return max((_attempt(context, run) for run in _runs(context, job_id, start)), default=0)
+        codes = [_attempt(context, run) for run in _runs(context, job_id, start)]
+        return max([*codes, _mail_rest(context, job_id)])
 
 
 def _is_anything_to_do(context: Context, job_id: int, start: Start) -> bool:
-    if _slot_to_try(context, job_id, start):
+    if _slot_to_try(context, job_id, start) or _to_mail(context, job_id):
         return True
     try:
         return any(run.job_id == job_id and run.state == "queued" for run in context.store.open_runs())
@@ -75,7 +76,7 @@ def _attempt(context: Context, run: Run) -> int:
 
 def _recorded(context: Context, run: Run) -> int:
     try:
-        _work(context, run)
+        return _work(context, run)
     except RunGone:
         raise
     except XTrackError as error:
@@ -89,7 +90,6 @@ def _recorded(context: Context, run: Run) -> int:
     except Exception as error:
         _fail(context, run, XTrackError(f"a bug: {type(error).__name__}: {error}"))
         raise
-    return 0
 
 
 def _slot_to_try(context: Context, job_id: int, start: Start) -> datetime | None:
@@ -142,14 +142,22 @@ def _extend_timeout(_: float) -> None:
 
 
 def close_died_run(context: Context, job_id: int) -> None:
-    """We hold the job's lock: whoever says that he is running has died, which is a failed attempt like any other."""
-    run = context.store.running_run(job_id)
+    """We hold the job's lock: whoever says that he is running has died, which is a failed attempt like any other.
+
+    What he was mailing may have been sent or not; one whose summary is stored has done all else.
+    """
+    lost, run = context.store.lose_track(job_id), context.store.running_run(job_id)
+    if lost:
+        context.say(f"job {job_id}: {lost} being mailed when a run died: nobody knows whether they were sent")
     if run is None:
+        return
+    if run.stage == "mailing":
+        context.store.end_run(run, "undelivered", context.clock(), Temporary.exit_code, "died while it was mailing")
         return
     next_try = _next_try(context, run, run.started_at)
     error = f"died while it was at: {run.stage or 'its start'}"
     exit_code = Temporary.exit_code if next_try or run.slot is None else GaveUp.exit_code
-    context.store.fail_run(run, "died", context.clock(), exit_code, error, next_try)
+    context.store.fail_run(run, "died", context.clock(), exit_code, error, next_try, _admin(context))
     context.say_of(run, error)
 
 
@@ -177,8 +185,8 @@ def _missed(context: Context, job_id: int, slot: datetime) -> int:
     return max(0, ledger.missed(job, slot, context.clock(), context.zone) - tried)
 
 
-def _work(context: Context, run: Run) -> None:
-    """Fetch, summarise, finish."""
+def _work(context: Context, run: Run) -> int:
+    """Fetch, summarise, mail; gives the exit code."""
     job, settings = _job_of(context, run), load(context.home, os.environ)
     context.store.set_stage(run, "waiting for one of the parallel places")
     places = locks.places(context.home.locks, settings.parallel_runs)
@@ -194,10 +202,48 @@ def _work(context: Context, run: Run) -> None:
         digest = _digest(context, job, posts, notices, pause)
         # A run by hand closes the slot that has come, also meanwhile, and that nobody has done.
         slot = run.slot or ledger.due(_job_of(context, run), context.clock(), context.zone)
-        summary_id = context.store.finish_run(run, digest, len(posts), seen, slot, context.clock(), noticed, pause)
+        summary_id = context.store.finish_run(
+            run, digest, len(posts), seen, slot, context.clock(), noticed, pause, settings.admin_email
+        )
     following = ledger.next_run(job, max(context.clock(), slot or run.started_at), context.zone)
     then = f"next run {context.local(following)}" if following else "paused"
     context.say_of(run, f"summary {summary_id}: {digest.headline}; {then}")
+    return _mail(context, run, job, settings)
+
+
+def _mail(context: Context, run: Run, job: Job, settings: Settings) -> int:
+    """Mail what waits, unless the run has ended because nothing does; gives the exit code."""
+    now = context.store.run(run.id)
+    if now.state != "running":
+        return 0
+    wrong = None
+    if deliveries := _to_mail(context, job.id):
+        from xtrack.outbox import deliver
+
+        wrong = deliver(context, job, deliveries, settings.mail, f"run {run.id}")
+    told = "; ".join(filter(None, (now.error, str(wrong or ""))))
+    context.store.end_run(
+        run, "undelivered" if wrong else "done", context.clock(), wrong.exit_code if wrong else 0, told
+    )
+    return wrong.exit_code if wrong else 0
+
+
+def _mail_rest(context: Context, job_id: int) -> int:
+    """Mail what is due without a run of its own; gives the exit code."""
+    deliveries = _to_mail(context, job_id)
+    if not deliveries:
+        return 0
+    from xtrack.outbox import deliver
+
+    job, settings = context.job(job_id), load(context.home, os.environ)
+    wrong = deliver(context, job, deliveries, settings.mail, f"job {job_id}")
+    return wrong.exit_code if wrong else 0
+
+
+def _to_mail(context: Context, job_id: int) -> list[Delivery]:
+    """What is to be mailed for a job now."""
+    now, waiting = context.clock(), context.store.pending_deliveries(job_id)
+    return [delivery for delivery in waiting if delivery.next_try is None or ledger.has_come(delivery.next_try, now)]
 
 
 def _new_posts(context: Context, run: Run, job: Job, feeds: Sequence[Feed]) -> tuple[list[Post], dict[int, int]]:
@@ -251,7 +297,7 @@ def _fail(context: Context, run: Run, error: XTrackError) -> int:
     next_try = _next_try(context, run, now, getattr(error, "retry_at", None)) if error.can_retry else None
     gave_up = error.can_retry and run.slot is not None and next_try is None
     exit_code = GaveUp.exit_code if gave_up else error.exit_code
-    context.store.fail_run(run, "failed", now, exit_code, str(error), next_try)
+    context.store.fail_run(run, "failed", now, exit_code, str(error), next_try, _admin(context))
     then = f"; tried again {context.local(next_try)}" if next_try else "; given up, the next slot does it" * gave_up
     hint = f" ({error.hint})" if error.hint else ""
     context.say_of(run, f"failed: {error}{hint}{then}")

@@ -9,7 +9,7 @@ from typing import Any
 from xtrack.columns import cut, fitting, tidy, width
 from xtrack.compose import Local, byline, link
 from xtrack.feeds import Cost
-from xtrack.models import EXCLUDABLE, Hit, Job, Post, Run, Summary
+from xtrack.models import EXCLUDABLE, Delivery, Hit, Job, Post, Run, Summary
 from xtrack.money import shown
 from xtrack.outcomes import Status
 from xtrack.spending import RESOURCES, Spending, Spent
@@ -91,6 +91,8 @@ def outcome(run: Run, local: Local) -> str:
         return "queued"
     if run.state == "running":
         return f"running: {run.stage or 'starting'}"
+    if run.state == "undelivered":
+        return f"{run.new_posts} new, not mailed ({run.exit_code})"
     if run.exit_code is None:
         return f"died: {run.stage or 'starting'}"
     return f"{run.state} ({run.exit_code})" + (f", again {local(run.next_try)}" if run.next_try else "")
@@ -105,6 +107,7 @@ def job_text(status: Status, local: Local, what: str) -> str:
         "runs": every(job) + (f" at {job.at}" if job.frequency in _AT_A_TIME else ""),
         "without": _without(job),
         "budget": f"{shown(job.budget)} a month" if job.budget is not None else "",
+        "mails to": ", ".join(job.emails),
         "state": "paused" if job.paused else "active",
         "installed": local(job.created_at),
         "last run": local(job.last_run) if job.last_run else "never",
@@ -173,6 +176,29 @@ def summaries_table(summaries: Sequence[Summary], local: Local) -> str:
         (str(s.id), str(s.job_id), local(s.created_at), str(s.post_count), tidy(s.digest.headline)) for s in summaries
     ]
     return table(("SUMMARY", "JOB", "WRITTEN", "POSTS", "HEADLINE"), rows)
+
+
+def deliveries_table(deliveries: Sequence[Delivery], local: Local) -> str:
+    """list-deliveries."""
+    rows = [
+        (
+            str(delivery.id),
+            str(delivery.job_id),
+            f"digest {delivery.summary_id}" if delivery.summary_id else f"job is {delivery.kind}",
+            delivery.recipient,
+            local(delivery.created_at),
+            _became(delivery, local),
+            delivery.error,
+        )
+        for delivery in deliveries
+    ]
+    return table(("MAIL", "JOB", "WHAT", "TO", "WRITTEN", "STATE", "ERROR"), rows)
+
+
+def _became(delivery: Delivery, local: Local) -> str:
+    if delivery.state == "pending" and delivery.tries and delivery.next_try:
+        return f"pending, again {local(delivery.next_try)}"
+    return f"sent {local(delivery.sent_at)}" if delivery.sent_at else delivery.state
 
 
 def preview_text(posts: Iterable[Post], local: Local, columns: int) -> str:
@@ -269,6 +295,8 @@ def job_json(status: Status) -> dict[str, Any]:
         "exclude": list(job.excluded),
         "exclude_at_source": job.excluded_at_source,
         "budget": dollars(job.budget),
+        "emails": list(job.emails),
+        "mail_quiet": job.mail_quiet,
         "lost_accounts": [{"id": one.id, "name": one.username, "state": one.state} for one in status.lost],
     }
 
@@ -327,6 +355,23 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "omitted": digest.omitted,
         "notices": list(digest.notices),
         "lines": [{"text": line.text, "group": line.group, "posts": list(line.post_ids)} for line in digest.lines],
+    }
+
+
+def delivery_json(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "id": delivery.id,
+        "job": delivery.job_id,
+        "summary": delivery.summary_id,
+        "run": delivery.run_id,
+        "kind": delivery.kind,
+        "recipient": delivery.recipient,
+        "state": delivery.state,
+        "tries": delivery.tries,
+        "created_at": utc(delivery.created_at),
+        "sent_at": utc(delivery.sent_at),
+        "next_try": utc(delivery.next_try),
+        "error": delivery.error or None,
     }
 
 

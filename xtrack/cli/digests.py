@@ -86,3 +86,56 @@ def search(context: "Context", words: tuple[str, ...], job_id: int | None, limit
         lambda found: views.search_text(found, words, context.local, columns(), bold),
         "Nothing has all these words.",
     )
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  xtrack list-deliveries 1
+  xtrack list-deliveries --json
+"""
+)
+@options.any_job
+@options.limit
+@options.as_json
+@click.pass_obj
+def list_deliveries(context: "Context", job_id: int | None, limit: int, as_json: bool) -> None:
+    """The newest mails, of one job or of all, and what has become of them."""
+    from xtrack import views
+
+    if job_id:
+        context.job(job_id)
+    print_list(
+        lambda: context.store.deliveries(job_id, limit),
+        views.delivery_json if as_json else None,
+        lambda found: views.deliveries_table(found, context.local),
+        "No mails yet. To get some: xtrack update-job JOB --email YOU",
+    )
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  xtrack send-summary 12
+  xtrack send-summary 12 --to kaya@example.org
+"""
+)
+@click.argument("summary_id", metavar="SUMMARY", type=options.NUMBER)
+@click.option("--to", "recipients", type=options.address, multiple=True, metavar="A", help="Whom to; may be repeated.")
+@click.pass_obj
+def send_summary(context: "Context", summary_id: int, recipients: tuple[str, ...]) -> None:
+    """Mail a digest now, again if need be: to those that its job mails to, or to others."""
+    from xtrack.outbox import send_summary as send
+
+    sys.exit(send(context, summary_id, recipients))
+
+
+@cli.command(epilog="Example: xtrack test-mail kaya@example.org")
+@click.argument("recipient", metavar="ADDRESS", type=options.address)
+@click.pass_obj
+def test_mail(context: "Context", recipient: str) -> None:
+    """Send a mail that says that mail works."""
+    from xtrack.outbox import test_mail as send
+
+    send(context, recipient)
+    click.echo(f"Mailed to {recipient}.")

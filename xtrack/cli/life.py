@@ -22,6 +22,7 @@ Examples:
   xtrack install-job --source sample --every 1min
   xtrack install-job @kaya @oslo_ferries --every daily --at 07:30 --budget 5
   xtrack install-job @kaya --every hourly --exclude replies,reposts --preview
+  xtrack install-job @kaya --every daily --email kaya@example.org
   xtrack install-job @kaya @oslo_ferries --source /srv/posts.jsonl --every daily --at 07:30
   xtrack install-job --source ~/posts.jsonl --every hourly --topic energy --topic "public transport"
   xtrack install-job --each @kaya @oslo_ferries --source ~/posts.jsonl --every weekdays --at 08:00
@@ -55,6 +56,8 @@ def install_job(
     source: str | None,
     topics: tuple[str, ...],
     exclude: Any,
+    emails: tuple[str, ...],
+    mail_quiet: bool | None,
     budget: int | None,
     each: bool,
     listing: str | None,
@@ -85,6 +88,8 @@ def install_job(
         excluded=exclude,
         excluded_at_source=at_source,
         budget=budget,
+        emails=emails,
+        mail_quiet=mail_quiet,
     )
     changed = jobs.install(context, wish, _agree(yes), each or listing is not None, paused, look)
     _print_change(context, changed, "installed, paused" if paused else "installed")
@@ -152,6 +157,7 @@ Examples:
 @click.option("--no-exclude", is_flag=True, help="Leave nothing out.")
 @click.option("--exclude-at-source/--no-exclude-at-source", "at_source", default=None, help="Have X leave these out.")
 @click.option("--no-budget", is_flag=True, help="Let it cost what it costs.")
+@click.option("--no-emails", is_flag=True, help="Mail it to nobody.")
 @options.yes
 @click.pass_obj
 def update_job(
@@ -163,21 +169,27 @@ def update_job(
     source: str | None,
     topics: tuple[str, ...],
     exclude: Any,
+    emails: tuple[str, ...],
+    mail_quiet: bool | None,
     budget: int | None,
     no_names: bool,
     no_topics: bool,
     no_exclude: bool,
     at_source: bool | None,
     no_budget: bool,
+    no_emails: bool,
     yes: bool,
 ) -> None:
     """Change a job. What is not named stays; names and topics replace those that were there."""
     from xtrack import jobs
 
-    if any(((names and no_names), (topics and no_topics), (exclude and no_exclude), (budget and no_budget))):
+    both = ((names, no_names), (topics, no_topics), (exclude, no_exclude), (budget, no_budget), (emails, no_emails))
+    if any(some and none for some, none in both):
         raise UsageError("those that are named, or none?", "xtrack update-job --help")
-    wished = (names, every, at, source, topics, exclude, no_names, no_topics, no_exclude, no_budget)
-    if not any(wished) and budget is None and at_source is None:
+    flags = (no_names, no_topics, no_exclude, no_budget, no_emails)
+    words = (names, every, at, source, topics, exclude, emails)
+    told = (budget, at_source, mail_quiet)
+    if not any((*flags, *words)) and all(one is None for one in told):
         raise UsageError("what is to be changed?", "xtrack update-job --help")
     wish = jobs.Wish(
         names=() if no_names else names or None,
@@ -188,6 +200,8 @@ def update_job(
         excluded=() if no_exclude else exclude,
         excluded_at_source=False if no_exclude else at_source,
         budget=-1 if no_budget else budget,
+        emails=() if no_emails else emails or None,
+        mail_quiet=mail_quiet,
     )
     _print_change(context, jobs.update(context, job_id, wish, _agree(yes)), "updated")
 

@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import click
 
+from xtrack.errors import BadData
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 NUMBER = click.IntRange(1, 2**63 - 1)
@@ -34,6 +36,15 @@ def _kinds(text: str) -> tuple[str, ...]:
     return tuple(kind for kind, name in EXCLUDABLE.items() if name in words)
 
 
+def address(text: str) -> str:
+    from xtrack.settings import address
+
+    try:
+        return address(text)
+    except ValueError:
+        raise BadData(f"{text!r} is no e-mail address", "such as kaya@example.org") from None
+
+
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
 job = click.argument("job_id", metavar="JOB", type=NUMBER)
 jobs_named = click.argument("job_ids", metavar="[JOB]...", type=NUMBER, nargs=-1)
@@ -47,6 +58,10 @@ def schedule(required: bool) -> Callable[[_F], _F]:
     def add(function: _F) -> _F:
         for option in (
             click.option("--topic", "topics", multiple=True, metavar="T", help="Only posts on this; may be repeated."),
+            click.option(
+                "--email", "emails", type=address, multiple=True, metavar="A", help="Mail it there; may be repeated."
+            ),
+            click.option("--mail-quiet/--no-mail-quiet", default=None, help="Mail also that nothing is new."),
             click.option("--budget", type=_dollars, metavar="USD", help="The most that it may cost in a month."),
             click.option(
                 "--exclude",

@@ -12,7 +12,7 @@ from xtrack.errors import BadData, Misconfigured, NotFound, Refused, Temporary, 
 from xtrack.models import Run
 from xtrack.store import copies
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 BUSY_SECONDS = 30.0
 
 

@@ -7,13 +7,14 @@ from datetime import datetime
 
 from xtrack.models import FeedSpec, Job
 from xtrack.store import rows
-from xtrack.store.database import Database, no_job
+from xtrack.store.database import no_job
+from xtrack.store.deliveries import Deliveries
 
 _JOB = """SELECT jobs.*, (SELECT slot FROM runs WHERE job_id = jobs.id AND closed = 1 AND slot <= :horizon
     ORDER BY slot DESC LIMIT 1) AS closed_slot FROM jobs"""
 
 
-class Jobs(Database):
+class Jobs(Deliveries):
     """What the program asks of jobs."""
 
     def add_jobs(self, jobs: Sequence[tuple[Job, Sequence[FeedSpec]]], since: datetime | None = None) -> list[Job]:
@@ -28,9 +29,9 @@ class Jobs(Database):
         cursor = db.execute(
             """INSERT INTO jobs
             (source, names, topics, frequency, at, paused, created_at, schedule_since, unsettled,
-            excluded, excluded_at_source, budget) VALUES
+            excluded, excluded_at_source, budget, summarizer, focus, language, emails, mail_quiet) VALUES
             (:source, :names, :topics, :frequency, :at, :paused, :created_at, :schedule_since, 1,
-            :excluded, :excluded_at_source, :budget)""",
+            :excluded, :excluded_at_source, :budget, :summarizer, :focus, :language, :emails, :mail_quiet)""",
             rows.job_values(job),
         )
         job = replace(job, id=int(cursor.lastrowid or 0))
@@ -51,9 +52,12 @@ class Jobs(Database):
             db.execute(
                 """UPDATE jobs SET source = :source, names = :names, topics = :topics, frequency = :frequency,
                 at = :at, paused = :paused, schedule_since = :schedule_since, unsettled = 1,
-                excluded = :excluded, excluded_at_source = :excluded_at_source, budget = :budget WHERE id = :id""",
-                rows.job_values(change(rows.job(row))),
+                excluded = :excluded, excluded_at_source = :excluded_at_source, budget = :budget,
+                summarizer = :summarizer, focus = :focus, language = :language, emails = :emails,
+                mail_quiet = :mail_quiet WHERE id = :id""",
+                values := rows.job_values(change(rows.job(row))),
             )
+            self._drop_strangers(db, job_id, values["emails"])
             if feeds is not None:
                 self._set_feeds(db, job_id, feeds)
 

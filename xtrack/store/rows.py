@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from xtrack.models import Account, Digest, Feed, Hit, Job, Line, Original, Post, Run, Summary
+from xtrack.models import Account, Delivery, Digest, Feed, Hit, Job, Line, Original, Post, Run, Summary
 from xtrack.words import spaced, unfound
 
 Row = sqlite3.Row | Mapping[str, Any]
@@ -47,6 +47,11 @@ def job(row: Row) -> Job:
         excluded=tuple(json.loads(row["excluded"])),
         excluded_at_source=bool(row["excluded_at_source"]),
         budget=row["budget"],
+        summarizer=row["summarizer"],
+        focus=row["focus"],
+        language=row["language"],
+        emails=tuple(json.loads(row["emails"])),
+        mail_quiet=bool(row["mail_quiet"]),
     )
 
 
@@ -56,6 +61,7 @@ def job_values(job: Job) -> dict[str, Any]:
         "names": json.dumps(job.names),
         "topics": json.dumps(job.topics),
         "excluded": json.dumps(job.excluded),
+        "emails": json.dumps(job.emails),
         "created_at": stamp(job.created_at),
         "schedule_since": stamp(job.schedule_since),
     }
@@ -140,7 +146,35 @@ def summary(row: Row) -> Summary:
         run_id=row["run_id"],
         created_at=known(row["created_at"]),
         post_count=row["post_count"],
-        digest=Digest(row["method"], row["headline"], lines, row["omitted"], tuple(json.loads(row["notices"]))),
+        digest=Digest(
+            method=row["method"],
+            headline=row["headline"],
+            lines=lines,
+            omitted=row["omitted"],
+            notices=tuple(json.loads(row["notices"])),
+            model=row["model"],
+            input_tokens=row["input_tokens"],
+            output_tokens=row["output_tokens"],
+            cost=row["cost"],
+        ),
+    )
+
+
+def delivery(row: Row) -> Delivery:
+    return Delivery(
+        id=row["id"],
+        job_id=row["job_id"],
+        summary_id=row["summary_id"],
+        run_id=row["run_id"],
+        kind=row["kind"],
+        recipient=row["recipient"],
+        key=row["key"],
+        state=row["state"],
+        tries=row["tries"],
+        next_try=moment(row["next_try"]),
+        created_at=known(row["created_at"]),
+        sent_at=moment(row["sent_at"]),
+        error=row["error"],
     )
 
 

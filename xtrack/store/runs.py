@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from xtrack.errors import NotFound
-from xtrack.models import Attempts, Digest, Run, Trigger
+from xtrack.errors import GaveUp, NotFound
+from xtrack.models import Attempts, DeliveryKind, Digest, Run, RunState, Trigger
 from xtrack.store import rows
-from xtrack.store.database import Database, no_job, source_changed
+from xtrack.store.database import no_job, source_changed
+from xtrack.store.deliveries import Deliveries
+
+# So many slots in a row have to fail before somebody is told, unless one fails for good.
+_IN_A_ROW = 3
+_WAITING = "SELECT 1 FROM deliveries WHERE job_id = ? AND state = 'pending'"
 
 
-class Runs(Database):
+class Runs(Deliveries):
     """What the program asks of runs."""
 
     def _require_job(self, db: sqlite3.Connection, job_id: int) -> None:
@@ -101,13 +106,22 @@ class Runs(Database):
         )
 
     def fail_run(
-        self, run: Run, state: str, now: datetime, exit_code: int | None, error: str, next_try: datetime | None
+        self,
+        run: Run,
+        state: str,
+        now: datetime,
+        exit_code: int | None,
+        error: str,
+        next_try: datetime | None,
+        admin: str | None = None,
     ) -> None:
-        """End a run that failed or died. Without `next_try` its slot is closed."""
+        """End a run that failed or died. Without `next_try` its slot is closed, and whoever gets the job's mails, else
+        `admin`, is told of a job that fails for good, or that has failed so for some slots.
+        """
         with self.write_as(run) as db:
             db.execute(
                 """UPDATE runs SET state = ?, finished_at = ?, exit_code = ?, error = ?, next_try = ?,
-                closed = (slot IS NOT NULL AND ?) WHERE id = ?""",
+                closed = (closed OR (slot IS NOT NULL AND ?)) WHERE id = ?""",
                 [
                     state,
                     rows.stamp(now),
@@ -119,6 +133,27 @@ class Runs(Database):
                 ],
             )
             self._note_end(db, run.job_id, now, run.slot if next_try is None else None)
+            if (
+                next_try is None
+                and run.slot
+                and (exit_code != GaveUp.exit_code or self._has_failed_long(db, run.job_id))
+            ):
+                self._alarm(db, run, "failing", admin, now)
+
+    def _has_failed_long(self, db: sqlite3.Connection, job_id: int) -> bool:
+        sql = "SELECT state FROM runs WHERE job_id = ? AND closed = 1 AND slot IS NOT NULL ORDER BY slot DESC LIMIT ?"
+        states = [row["state"] for row in db.execute(sql, [job_id, _IN_A_ROW])]
+        return len(states) == _IN_A_ROW and set(states) <= {"failed", "died"}
+
+    def _alarm(self, db: sqlite3.Connection, run: Run, kind: DeliveryKind, admin: str | None, now: datetime) -> None:
+        """Tell once that a job is failing, and once that it is well again; who is told nothing the first time neither
+        is the second.
+        """
+        is_failing = kind == "failing"
+        sql = "UPDATE jobs SET alarmed = ? WHERE id = ? AND alarmed = ?"
+        if db.execute(sql, [is_failing, run.job_id, not is_failing]).rowcount:
+            recipients = self._emails(db, run.job_id) or ([admin] if admin else [])
+            self._post(db, run.job_id, run.id, None, kind, recipients, now)
 
     def finish_run(
         self,
@@ -130,8 +165,10 @@ class Runs(Database):
         now: datetime,
         noticed: Mapping[int, int] = MappingProxyType({}),
         error: str = "",
+        admin: str | None = None,
     ) -> int:
-        """End a run well, in one transaction: summary, its posts, the watermarks of each feed, and the closed slot.
+        """End a run well, in one transaction: summary, its posts, the watermarks of each feed, the closed slot, and
+        what is to be mailed. It goes on as long as there is something to mail: `end_run` ends it then.
 
         `seen` maps feed ids to arrivals, `noticed` to notices; `error` is what kept it from reading all. Gives the
         summary's number.
@@ -150,8 +187,9 @@ class Runs(Database):
             lines = rows.lines_json(digest.lines)
             (summary_id,) = db.execute(
                 """INSERT INTO summaries
-                (job_id, run_id, created_at, post_count, method, headline, lines, omitted, notices, words)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
+                (job_id, run_id, created_at, post_count, method, headline, lines, omitted, notices, words,
+                model, input_tokens, output_tokens, cost)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
                 [
                     run.job_id,
                     run.id,
@@ -163,6 +201,10 @@ class Runs(Database):
                     digest.omitted,
                     json.dumps(digest.notices, ensure_ascii=False),
                     rows.words_of_lines(lines),
+                    digest.model,
+                    digest.input_tokens,
+                    digest.output_tokens,
+                    digest.cost,
                 ],
             ).fetchone()
             db.executemany(
@@ -170,12 +212,27 @@ class Runs(Database):
                 [(summary_id, post_id) for line in digest.lines for post_id in line.post_ids],
             )
             db.execute(
-                """UPDATE runs SET state = 'done', finished_at = ?, exit_code = 0, new_posts = ?, slot = ?, closed = ?,
-                stage = '', error = ? WHERE id = ?""",
-                [rows.stamp(now), post_count, rows.stamp(slot) if slot else None, slot is not None, error, run.id],
+                "UPDATE runs SET new_posts = ?, slot = ?, closed = ?, stage = 'mailing', error = ? WHERE id = ?",
+                [post_count, rows.stamp(slot) if slot else None, slot is not None, error, run.id],
             )
             self._note_end(db, run.job_id, now, slot)
+            self._alarm(db, run, "recovered", admin, now)
+            if post_count or self._mails_quiet(db, run.job_id):
+                self._post(db, run.job_id, run.id, summary_id, "digest", self._emails(db, run.job_id), now)
+            if not db.execute(f"{_WAITING} LIMIT 1", [run.job_id]).fetchone():
+                self._end_run(db, run, "done", now, 0, error)
         return int(summary_id)
+
+    def end_run(self, run: Run, state: RunState, now: datetime, exit_code: int, error: str) -> None:
+        """End a run that has mailed what it could."""
+        with self.write_as(run) as db:
+            self._end_run(db, run, state, now, exit_code, error)
+
+    def _end_run(
+        self, db: sqlite3.Connection, run: Run, state: RunState, now: datetime, exit_code: int, error: str
+    ) -> None:
+        sql = "UPDATE runs SET state = ?, finished_at = ?, exit_code = ?, stage = '', error = ? WHERE id = ?"
+        db.execute(sql, [state, rows.stamp(now), exit_code, error, run.id])
 
     def runs(self, job_id: int | None = None, limit: int = 50) -> list[Run]:
         """The newest runs, of one job or of all, newest first."""

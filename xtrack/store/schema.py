@@ -160,6 +160,40 @@ def m004_accounts(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m005_deliveries(db: Database) -> None:
+    """Who writes digests and how; whom they are mailed to, and what has become of each mail."""
+    for statement in (
+        "ALTER TABLE jobs ADD COLUMN summarizer TEXT NOT NULL DEFAULT 'extractive'",
+        "ALTER TABLE jobs ADD COLUMN focus TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN language TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN emails TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE jobs ADD COLUMN mail_quiet INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN ping_url TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN alarmed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE summaries ADD COLUMN model TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE summaries ADD COLUMN input_tokens INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE summaries ADD COLUMN output_tokens INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE summaries ADD COLUMN cost INTEGER NOT NULL DEFAULT 0",
+        """CREATE TABLE deliveries (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            job_id INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+            summary_id INTEGER REFERENCES summaries(id) ON DELETE CASCADE,
+            run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            kind TEXT NOT NULL, recipient TEXT NOT NULL COLLATE NOCASE, key TEXT NOT NULL,
+            state TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0, next_try TEXT,
+            created_at TEXT NOT NULL, sent_at TEXT, error TEXT NOT NULL DEFAULT '')""",
+        "CREATE INDEX deliveries_job ON deliveries(job_id, id)",
+        "CREATE INDEX deliveries_summary ON deliveries(summary_id)",
+        "CREATE INDEX deliveries_run ON deliveries(run_id)",
+        "CREATE INDEX deliveries_pending ON deliveries(job_id, next_try) WHERE state = 'pending'",
+        "CREATE INDEX deliveries_sending ON deliveries(job_id) WHERE state = 'sending'",
+        "CREATE INDEX deliveries_wrong ON deliveries(job_id, id) WHERE state IN ('failed', 'unknown')",
+        "PRAGMA user_version = 5",
+    ):
+        db.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection, before: Callable[[], None]) -> None:
     """Bring the database up to date, once `before` has returned. Safe for several processes at once.
 
