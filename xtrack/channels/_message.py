@@ -86,15 +86,15 @@ def _digest(key: str) -> str:
 
 
 def _subject(letter: Letter) -> str:
-    text = _line(letter.subject, _SUBJECT) or _line(letter.thread_name, _SUBJECT)
+    text = _line(letter.subject, _SUBJECT) or _line(letter.thread_name, _SUBJECT) or "XTrack"
     return _encoded("Subject", text)
 
 
 def _list_id(name: str, list_id: str) -> str:
     """RFC 2919, section 3: a phrase and an id. No field where the id would be longer than that allows."""
     name = _line(name, _NAME)
-    phrase = name if _WORDS.fullmatch(name) else _encoded("List-Id", name, is_phrase=True)
-    return f"{phrase} <{list_id}>".lstrip() if len(list_id) <= _LONGEST_LIST_ID else ""
+    phrase = f"{name} " if _WORDS.fullmatch(name) else f"{_encoded('List-Id', name, is_phrase=True)}\r\n "
+    return f"{phrase if name else ''}<{list_id}>" if len(list_id) <= _LONGEST_LIST_ID else ""
 
 
 def _line(text: str, columns: int) -> str:

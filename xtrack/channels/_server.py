@@ -13,7 +13,6 @@ from xtrack.columns import cut, tidy
 from xtrack.errors import XTrackError
 
 if TYPE_CHECKING:
-    import ssl
     from smtplib import SMTP
 
 _Error = TypeVar("_Error", bound=XTrackError)
@@ -34,44 +33,47 @@ class Server:
     login: Login | None
     seconds: float
 
-    def connected(self) -> "SMTP":
-        """A connection that is as secure as it has to be, and logged in. Raises Away, OSError."""
-        import smtplib
-        import ssl
+    def connect(self, smtp: "SMTP") -> None:
+        """Connect one that is not, as securely as it has to be, and log in. Raises Away, OSError."""
+        import socket
+        from smtplib import SMTPConnectError
 
-        # Without a name for EHLO the machine's own would be looked up.
-        name, patience = "localhost", min(_CONNECT, self.seconds)
-        smtp: SMTP
-        if self.security == "ssl":
-            context = ssl.create_default_context()
-            smtp = smtplib.SMTP_SSL(self.host, self.port, name, timeout=patience, context=context)
-        else:
-            smtp = smtplib.SMTP(self.host, self.port, name, timeout=patience)
-        try:
-            self._greet(smtp)
-        except BaseException:
-            smtp.close()
-            raise
-        return smtp
-
-    def _greet(self, smtp: "SMTP") -> None:
-        import ssl
-
-        assert smtp.sock  # it is connected
+        smtp.sock = socket.create_connection((self.host, self.port), min(_CONNECT, self.seconds))
         smtp.sock.settimeout(self.seconds)
         smtp.local_hostname = _literal(smtp.sock.getsockname()[0])
-        smtp.ehlo_or_helo_if_needed()
+        if self.security == "ssl":
+            self._secure(smtp)
+        code, said = smtp.getreply()
+        if code != 220:
+            raise SMTPConnectError(code, said)
+        _hello(smtp)
         if self.security == "starttls":
-            self._start_tls(smtp, ssl.create_default_context())
+            self._start_tls(smtp)
         if self.login:
             self._log_in(smtp, self.login)
 
-    def _start_tls(self, smtp: "SMTP", context: "ssl.SSLContext") -> None:
+    def _start_tls(self, smtp: "SMTP") -> None:
+        """RFC 3207. What was offered before may have come from somebody on the way."""
+        from smtplib import SMTPResponseException
+
         if not smtp.has_extn("starttls"):
             raise Away(f"{self.host} offers no STARTTLS, and without TLS nothing is told it", _CHECK)
-        smtp.starttls(context=context)
-        # What was offered before may have come from somebody on the way (RFC 3207, section 4.2).
-        smtp.ehlo_or_helo_if_needed()
+        code, said = smtp.docmd("STARTTLS")
+        if code != 220:
+            raise SMTPResponseException(code, said)
+        self._secure(smtp)
+        _hello(smtp)
+
+    def _secure(self, smtp: "SMTP") -> None:
+        """TLS from here on: what was read ahead is dropped."""
+        import ssl
+
+        assert smtp.sock  # it is connected
+        context = ssl.create_default_context()
+        # The handshake can be broken off only when the socket is where it is looked for.
+        smtp.sock = secure = context.wrap_socket(smtp.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        smtp.file = None
+        secure.do_handshake()
 
     def _log_in(self, smtp: "SMTP", login: Login) -> None:
         offered = smtp.esmtp_features.get("auth", "").strip()
@@ -88,7 +90,8 @@ class Server:
     def words(self, reply: Reply) -> str:
         said = reply[1][:_LONGEST].decode("utf-8", "replace")
         said = self.login.hidden(said) if self.login else said
-        return cut(f"{reply[0]} {tidy(said)}".strip(), _COLUMNS)
+        # smtplib gives -1 where there is no code.
+        return cut(tidy(f"{reply[0]} {said}" if reply[0] > 0 else said), _COLUMNS)
 
     def late(self, kind: type[_Error]) -> _Error:
         """The error for a server that takes too long, in all."""
@@ -116,6 +119,17 @@ class Server:
             if cause.strerror:
                 return kind(f"no connection to {self.host}, port {self.port}: {cause.strerror}", _CHECK)
         return kind(f"{self.host} broke off")
+
+
+def _hello(smtp: "SMTP") -> None:
+    """EHLO, or HELO where that is not known (RFC 5321, section 3.2)."""
+    from smtplib import SMTPHeloError
+
+    code, said = smtp.ehlo()
+    if code // 100 == 5:
+        code, said = smtp.helo()
+    if code // 100 != 2:
+        raise SMTPHeloError(code, said)
 
 
 def _literal(ip: str) -> str:

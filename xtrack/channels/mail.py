@@ -10,7 +10,7 @@ from xtrack.channels._deadline import Late, clock, in_time
 from xtrack.channels._login import Login, Reply
 from xtrack.channels._message import compose
 from xtrack.channels._server import Server
-from xtrack.errors import Misconfigured
+from xtrack.errors import Misconfigured, XTrackError
 from xtrack.settings import Mail, address
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def open_office(mail: Mail) -> Iterator[Office]:
     """
     server, sender = _checked(mail)
     office = _Office(server, sender)
-    office.connect()
     try:
+        office.connect()
         yield office
         office.leave()
     finally:
@@ -108,8 +108,12 @@ class _Office:
         return clock() + self._server.seconds
 
     def _connect(self, until: float) -> None:
+        from smtplib import SMTP
+
         self.drop()
-        self._smtp = self._in_time(Away, self._server.connected, until)
+        # Without a name, the machine's own would be looked up.
+        self._smtp = smtp = SMTP(local_hostname="localhost")
+        self._in_time(Away, lambda: self._server.connect(smtp), until)
         self._has_sent = False
 
     def _begin(self, until: float) -> None:
@@ -155,13 +159,10 @@ class _Office:
 
         try:
             code, said = self._in_time(Unknown, give, until)
-        except Deferred:
-            self.drop()
-            raise
+            if code // 100 != 2:
+                self._refuse((code, said), what, Deferred, Rejected, broken=Unknown)
         except Unknown as error:
             raise Unknown(f"{error}, after all of {what} was given to it: it may have been sent or not") from None
-        if code // 100 != 2:
-            self._refuse((code, said), what, Deferred, Rejected, broken=Unknown)
 
     def _refuse(self, reply: Reply, what: str, later: _Kind, never: _Kind, broken: _Kind) -> None:
         """Raise the error for a reply that is not the good one: not now (4yz), not ever (5yz), or none of SMTP's."""
@@ -186,3 +187,6 @@ class _Office:
         except OSError as error:
             self.drop()
             raise self._server.explained(error, kind) from None
+        except XTrackError:
+            self.drop()
+            raise
