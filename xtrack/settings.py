@@ -22,7 +22,7 @@ _URL = re.compile(rf"https?://(?:{_NAME}|\[[0-9a-f:.]+\])(?::[0-9]+)?(?:/[a-z0-9
 # A dot-string before the @ and a name behind it, in ASCII: RFC 5321, section 4.1.2.
 _ATOM = r"[\w!#$%&'*+/=?^`{|}~-]+"
 _ADDRESS = rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Secret:
@@ -148,7 +148,7 @@ def _base_url(value: Any) -> str:
         raise ValueError
     # Both raise ValueError: the first for brackets around what is no address, the second for a port that is none.
     parts = urlsplit(found[0])
-    if parts.port == 0 or (parts.scheme == "http" and parts.hostname not in LOOPBACK):
+    if parts.port == 0 or (parts.scheme == "http" and parts.hostname not in _LOOPBACK):
         raise ValueError
     return found[0].rstrip("/")
 
