@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import JOB
 from xtrack import errors, views
 from xtrack.cli import cli
-from xtrack.models import Run
+from xtrack.models import Delivery, Run
 from xtrack.outcomes import Status
 from xtrack.settings import every
 
@@ -151,3 +151,5 @@ def test_json_fields_are_those_that_are_printed() -> None:
     run = views.run_json(Run(**dict.fromkeys(field.name for field in fields(Run))))  # type: ignore[arg-type]  # its names alone count
     assert first_cells(section(OPERATING, "Jobs as JSON")) == list(job)
     assert first_cells(section(OPERATING, "Runs as JSON")) == list(run)
+    mail = views.delivery_json(Delivery(**dict.fromkeys(field.name for field in fields(Delivery))))  # type: ignore[arg-type]  # its names alone count
+    assert first_cells(section(OPERATING, "Mails as JSON")) == list(mail)
