@@ -22,7 +22,7 @@ from xtrack.errors import Misconfigured, XTrackError
 from xtrack.settings import Mail, Secret
 
 PASSWORD = "sesame öffne Dich"
-PLAIN = b64encode(f"\0digests\0{PASSWORD}".encode()).decode()
+PLAIN = b64encode(f"\0mailer\0{PASSWORD}".encode()).decode()
 LETTER = Letter("anna@example.net", "d1", "job-3", "Job 3", NOON, "5 new posts", "Hello.\n..dots\n", "<p>Hello.</p>\n")
 SECOND = replace(LETTER, recipient="bo@example.net", key="d2")
 # For servers that do not answer; the others have time.
@@ -78,8 +78,8 @@ def process() -> Iterator[Smtp]:
 @pytest.fixture
 def post(process: Smtp, certificates: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Post]:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "good" / "certificate.pem"))
-    process.do("reset", certificate=str(certificates / "good" / "both.pem"), user="digests", password=PASSWORD)
-    mail = Mail("127.0.0.1", process.ports["none"], "none", "digests", Secret(PASSWORD), "digests@example.org")
+    process.do("reset", certificate=str(certificates / "good" / "both.pem"), user="mailer", password=PASSWORD)
+    mail = Mail("127.0.0.1", process.ports["none"], "none", "mailer", Secret(PASSWORD), "digests@example.org")
     yield Post(process, certificates, mail)
     assert process.do("heal") == 0
     assert process.do("bugs") == []
@@ -105,11 +105,11 @@ def told(error: XTrackError) -> str:
 @pytest.mark.parametrize("security", ["none", "starttls", "ssl"])
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
 def test_every_security_and_login(post: Post, security: str, mechanism: str) -> None:
-    post.smtp.do("reset", user="digests", password=PASSWORD, mechanisms=[mechanism])
+    post.smtp.do("reset", user="mailer", password=PASSWORD, mechanisms=[mechanism])
     post.send(LETTER, SECOND, mail=post.secured(security))
     assert post.recipients() == ["anna@example.net", "bo@example.net"]
     mail = post.smtp.do("mails")[0]
-    assert (mail["sender"], mail["user"], mail["mechanism"]) == ("digests@example.org", "digests", mechanism)
+    assert (mail["sender"], mail["user"], mail["mechanism"]) == ("digests@example.org", "mailer", mechanism)
     assert mail["is_secure"] == (security != "none")
     assert "Hello.\r\n..dots\r\n" in mail["data"]
     before = {"none": [], "starttls": ["EHLO", "STARTTLS"], "ssl": []}[security]
@@ -143,7 +143,7 @@ def test_a_certificate_is_checked(
         monkeypatch.setenv("SSL_CERT_FILE", str(post.certificates / "other" / "certificate.pem"))
     else:
         monkeypatch.setenv("SSL_CERT_FILE", str(post.certificates / kind / "certificate.pem"))
-        post.smtp.do("reset", certificate=str(post.certificates / kind / "both.pem"), user="digests")
+        post.smtp.do("reset", certificate=str(post.certificates / kind / "both.pem"), user="mailer")
     with pytest.raises(Away, match=rf"127.0.0.1 has a certificate that cannot be trusted: .*{says}") as raised:
         post.send(mail=post.secured(security))
     told(raised.value)
@@ -151,11 +151,18 @@ def test_a_certificate_is_checked(
 
 
 def test_starttls_that_somebody_took_away(post: Post) -> None:
-    post.smtp.do("reset", user="digests", password=PASSWORD, offers_starttls=False)
+    post.smtp.do("reset", user="mailer", password=PASSWORD, offers_starttls=False)
     with pytest.raises(Away, match=r"127.0.0.1 offers no STARTTLS") as raised:
         post.send(mail=post.secured("starttls"))
     assert "mail.security" in told(raised.value)
     assert post.smtp.do("connections") == [["EHLO"]]
+
+
+def test_starttls_that_is_refused(post: Post) -> None:
+    post.smtp.do("fail", kind="reply", verb="STARTTLS", text="454 4.7.0 no TLS now")
+    with pytest.raises(Away, match=r"127.0.0.1 does not talk to us: 454 4.7.0 no TLS now"):
+        post.send(mail=post.secured("starttls"))
+    assert post.smtp.do("connections") == [["EHLO", "STARTTLS"]]
 
 
 def test_what_is_said_before_tls_counts_no_more(post: Post) -> None:
@@ -194,7 +201,7 @@ def test_nobody_is_there(post: Post) -> None:
 
 
 def test_a_wrong_password_is_tried_once(post: Post) -> None:
-    with pytest.raises(Away, match=r"127.0.0.1 does not let digests in with mail.password: 535 5.7.8") as raised:
+    with pytest.raises(Away, match=r"127.0.0.1 does not let mailer in with mail.password: 535 5.7.8") as raised:
         post.send(mail=replace(post.mail, password=Secret("gues5")))
     assert "gues5" not in told(raised.value)
     assert post.smtp.do("connections") == [["EHLO", "AUTH"]]
@@ -202,8 +209,8 @@ def test_a_wrong_password_is_tried_once(post: Post) -> None:
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
 def test_a_wrong_password_in_every_way(post: Post, mechanism: str) -> None:
-    post.smtp.do("reset", user="digests", password="another", mechanisms=[mechanism])
-    with pytest.raises(Away, match=r"127.0.0.1 does not let digests in with mail.password: 535 5.7.8") as raised:
+    post.smtp.do("reset", user="mailer", password="another", mechanisms=[mechanism])
+    with pytest.raises(Away, match=r"127.0.0.1 does not let mailer in with mail.password: 535 5.7.8") as raised:
         post.send()
     told(raised.value)
 
@@ -234,14 +241,14 @@ def test_what_a_server_offers_and_does_not_have(post: Post) -> None:
     ("verb", "mechanism", "text", "says"),
     [
         ("AUTH", "PLAIN", "454 4.7.0 come back later", "127.0.0.1 lets nobody in now: 454 4.7.0 come back later"),
-        ("AUTH", "PLAIN", "334 ", "does not let digests in with mail.password: 334"),
-        ("CHALLENGE", "LOGIN", "535 no", "does not let digests in with mail.password: 535 no"),
-        ("CHALLENGE", "CRAM-MD5", "334 ?", "does not let digests in with mail.password: 334 ?"),
-        ("AUTH", "CRAM-MD5", "504 no such way", "does not let digests in with mail.password: 504 no such way"),
+        ("AUTH", "PLAIN", "334 ", "does not let mailer in with mail.password: 334"),
+        ("CHALLENGE", "LOGIN", "535 no", "does not let mailer in with mail.password: 535 no"),
+        ("CHALLENGE", "CRAM-MD5", "334 ?", "does not let mailer in with mail.password: 334 ?"),
+        ("AUTH", "CRAM-MD5", "504 no such way", "does not let mailer in with mail.password: 504 no such way"),
     ],
 )
 def test_logins_that_fail(post: Post, verb: str, mechanism: str, text: str, says: str) -> None:
-    post.smtp.do("reset", user="digests", password=PASSWORD, mechanisms=[mechanism])
+    post.smtp.do("reset", user="mailer", password=PASSWORD, mechanisms=[mechanism])
     post.smtp.do("fail", kind="reply", verb=verb, text=text)
     with pytest.raises(Away) as raised:
         post.send()
@@ -424,7 +431,8 @@ def test_a_server_that_went_away_meanwhile(post: Post, verb: str, text: str) -> 
         assert post.asked == ["d1"]
         post.give(office, SECOND)
     assert post.recipients() == ["anna@example.net", "bo@example.net"]
-    assert len(post.smtp.do("connections")) == 3
+    last = ["AUTH"] if verb == "AUTH" else []
+    assert [verbs[-1:] for verbs in post.smtp.do("connections")] == [["RSET"], last, ["QUIT"]]
 
 
 def test_the_last_moment(post: Post) -> None:

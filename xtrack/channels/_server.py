@@ -53,7 +53,7 @@ class Server:
             self._log_in(smtp, self.login)
 
     def _start_tls(self, smtp: "SMTP") -> None:
-        """RFC 3207. What was offered before may have come from somebody on the way."""
+        """RFC 3207. What was offered before may come from somebody on the way, and counts no more."""
         from smtplib import SMTPResponseException
 
         if not smtp.has_extn("starttls"):

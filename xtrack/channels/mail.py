@@ -170,12 +170,9 @@ class _Office:
         if reply[0] // 100 not in (4, 5):
             self.drop()
             raise broken(f"{self._server.host} answers what is no SMTP: {words}")
-        if reply[0] == 421:  # it closes the connection (RFC 5321, section 3.8)
-            self.drop()
-        is_later = reply[0] // 100 == 4
-        raise (later if is_later else never)(
-            f"{self._server.host} does not take {what}{' now' if is_later else ''}: {words}"
-        )
+        if reply[0] // 100 == 4:
+            raise later(f"{self._server.host} does not take {what} now: {words}")
+        raise never(f"{self._server.host} does not take {what}: {words}")
 
     def _in_time(self, kind: _Kind, work: Callable[[], _T], until: float) -> _T:
         """What comes of talking to the server. When nothing does, raises `kind`, and the connection is gone."""
