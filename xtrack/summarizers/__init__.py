@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from xtrack.models import Digest, Post
@@ -46,6 +47,9 @@ class ModelAccess(Protocol):
 
     def remember(self, name: str, value: str) -> None:
         """Keep what was learnt about a server."""
+
+    def clock(self) -> datetime:
+        """What time it is."""
 
     def wait(self, seconds: float, why: str) -> None:
         """Wait, and tell whoever watches why."""
