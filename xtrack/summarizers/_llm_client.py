@@ -149,7 +149,8 @@ def _transport() -> Any:
     """The HTTP library below the package: httpx, and httpx2 since its version 3."""
     import openai
 
-    return importlib.import_module(openai.Timeout.__module__.partition(".")[0])
+    homes = {base.__module__.partition(".")[0] for base in openai.DefaultHttpxClient.__mro__}
+    return importlib.import_module("httpx2" if "httpx2" in homes else "httpx")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

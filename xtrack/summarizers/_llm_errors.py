@@ -160,7 +160,7 @@ def _told(text: str, said: str, status: int, llm: LLM) -> XTrackError | None:
 
 
 def _too_long(text: str, said: str, llm: LLM) -> TooLong:
-    limit = re.search(r"(?:length is|n_ctx\D{1,4}|> ?|limit(?: of)?:? |window of |size (?:of|is) )(\d{3,8})", text)
+    limit = re.search(r"(?:length is|n_ctx\W{1,4}|>|limit(?: of)?:?|window of|size (?:of|is)) ?(\d{3,8})", text)
     message = f"{host(llm)} takes less at once than it was sent: {said}"
     return TooLong(
         message, "set llm.context_tokens in the config to what the model takes", int(limit[1]) if limit else 0

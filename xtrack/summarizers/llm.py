@@ -69,6 +69,7 @@ class _Work:
     def __init__(self, calls: Calls, model: str, brief: Brief) -> None:
         self._calls, self._model, self._brief = calls, model, brief
         self._partings, self._left_out, self._part = 0, 0, ""
+        self._may_widen = True
 
     def digest(self, posts: Sequence[Post]) -> Digest:
         pieces = list(self._pieces(posts))
@@ -105,29 +106,33 @@ class _Work:
     @property
     def _room(self) -> int:
         usual = max(_LEAST_ROOM, min(_MOST_ROOM, self._context // 4))
-        return min(max(usual, self._calls.way.room), self._context // 2)
+        return min(self._calls.way.room or usual, self._context // 2)
 
     def _pieces(self, posts: Sequence[Post]) -> Iterator[_Piece]:
-        """Headlines with lines, of all parts in their order; parts are as large as the model takes them."""
-        parts = self._parts(posts)
-        for number, part in enumerate(parts, 1):
-            if len(parts) > 1:
-                self._part = f", part {number} of {len(parts)}"
+        """What the model writes about all posts, in their order; parts are as large as it takes them by then."""
+        begin = 0
+        for part in self._parts(posts):
+            if len(part) < len(posts):
+                self._part = f", posts {begin + 1} to {begin + len(part)} of {len(posts)}"
             yield from self._written(part)
+            begin += len(part)
         self._part = ""
 
-    def _parts(self, posts: Sequence[Post]) -> list[list[Post]]:
+    def _parts(self, posts: Sequence[Post]) -> Iterator[Sequence[Post]]:
         """The posts, split by their size as the model is told them."""
-        size, used = self._size, 0
-        parts: list[list[Post]] = []
-        for post in posts:
-            needed = prompt.measure(prompt.entry(_MOST_POSTS, post, size)) + 1
-            if not parts or used + needed > size or len(parts[-1]) == _MOST_POSTS:
-                parts.append([])
-                used = 0
-            parts[-1].append(post)
-            used += needed
-        return parts
+        while posts:
+            count = self._fitting(posts)
+            yield posts[:count]
+            posts = posts[count:]
+
+    def _fitting(self, posts: Sequence[Post]) -> int:
+        """How many of the first posts, at least one, make a part."""
+        size = left = self._size
+        for count, post in enumerate(posts[:_MOST_POSTS]):
+            left -= prompt.measure(prompt.entry(_MOST_POSTS, post, size)) + 1
+            if left < 0 and count:
+                return count
+        return min(len(posts), _MOST_POSTS)
 
     @property
     def _size(self) -> int:
@@ -135,33 +140,40 @@ class _Work:
         rules = prompt.tokens(prompt.digest([], self._brief, _nonce()))
         return max(400, prompt.fitting_bytes(self._context - self._room - rules))
 
-    def _written(self, posts: Sequence[Post], is_second: bool = False) -> Iterator[_Piece]:
+    def _written(self, posts: Sequence[Post], is_halved: bool = False) -> Iterator[_Piece]:
         """What the model writes about some posts, in several pieces where it does not about all of them at once."""
         try:
             draft = self._asked(posts)
-        except (TooLong, Declined, _Cut) as error:
-            for part in self._parted(posts, error, is_second):
-                yield from self._written(part, is_second or isinstance(error, _Cut))
+        except TooLong as error:
+            self._shrink(posts, error)
+            for part in self._parts(posts):
+                yield from self._written(part, is_halved)
+        except Declined as error:
+            for half in self._declined(posts, error):
+                yield from self._written(half, is_halved)
+        except _Cut:
+            if self._widen(posts):
+                yield from self._written(posts, is_halved)
+            else:
+                for half in self._halved(posts, is_halved):
+                    yield from self._written(half, is_halved=True)
         else:
             lines = (Line(one.text, tuple(posts[n].id for n in one.posts), one.theme) for one in draft.items)
             yield _Piece(draft.headline, tuple(lines))
 
-    def _parted(
-        self, posts: Sequence[Post], error: TooLong | Declined | _Cut, is_second: bool
-    ) -> Sequence[Sequence[Post]]:
-        """In which parts to ask about posts again; posts that the model declines to write about are left out."""
-        if isinstance(error, TooLong):
-            self._shrink(posts, error)
-            return self._parts(posts)
-        if isinstance(error, Declined):
-            if self._partings == _PARTINGS:
-                raise error
-            self._partings += 1
-            self._left_out += len(posts) == 1
-            return _halves(posts)
-        if is_second:
+    def _declined(self, posts: Sequence[Post], error: Declined) -> Sequence[Sequence[Post]]:
+        """The halves of posts among which are some that the model does not write about; one alone is left out."""
+        if self._partings == _PARTINGS:
+            raise error
+        self._partings += 1
+        self._left_out += len(posts) == 1
+        return _halves(posts)
+
+    def _halved(self, posts: Sequence[Post], is_halved: bool) -> Sequence[Sequence[Post]]:
+        """The halves of posts about which the answer was cut. Raises Temporary where that has not helped."""
+        if is_halved or len(posts) == 1:
             raise Temporary(f"the answers of {self._model} are cut off, however little it is asked")
-        return [posts] if self._widen(posts) or len(posts) == 1 else _halves(posts)
+        return _halves(posts)
 
     def _shrink(self, posts: Sequence[Post], error: TooLong) -> None:
         """Send less at once from now on. Raises Misconfigured where it is too little then."""
@@ -173,12 +185,20 @@ class _Work:
         self._calls.learn(replace(self._calls.way, context=context))
 
     def _widen(self, posts: Sequence[Post]) -> bool:
-        """Give answers twice the room from now on, if there is so much beside these posts."""
+        """Give answers twice the room from now on, if the server and the context have so much beside these posts."""
         room = 2 * self._room
-        if prompt.tokens(self._messages(posts)) + room > self._context or room > self._context // 2:
-            return False
-        self._calls.learn(replace(self._calls.way, room=room))
-        return True
+        has_room = room <= self._context // 2 and prompt.tokens(self._messages(posts)) + room <= self._context
+        if has_room and self._may_widen:
+            self._calls.learn(replace(self._calls.way, room=room))
+            return True
+        return False
+
+    def _narrow(self, error: Unsupported) -> None:
+        """Give answers half the room from now on, and never more. Raises the error where that is too little."""
+        self._may_widen = False
+        if self._room // 2 < _LEAST_ROOM:
+            raise error
+        self._calls.learn(replace(self._calls.way, room=self._room // 2))
 
     def _messages(self, posts: Sequence[Post]) -> prompt.Messages:
         size = self._size
@@ -214,9 +234,10 @@ class _Work:
         try:
             said = self._calls.call(messages, schema, self._room, self._part)
         except Unsupported as error:
-            if error.part == "room":
-                raise _Cut from None
-            raise
+            if error.part != "room":
+                raise
+            self._narrow(error)
+            return self._call(messages, schema)
         if _LEAST_BELIEVED <= said.input_tokens < prompt.least_tokens(messages):
             where, count = host(self._calls.llm), said.input_tokens
             message = f"{where} cuts what it is sent: {self._model} was told {count} tokens of it"

@@ -35,6 +35,14 @@ class LLM:
         self._process.communicate()
         assert not bugs or raised[0], "\n".join(bugs)
 
+    def say(self, content: Any, **more: Any) -> None:
+        """As Control.say."""
+        self.do("say", content=content, **more)
+
+    def fail(self, kind: str, **more: Any) -> None:
+        """As Control.fail."""
+        self.do("fail", kind=kind, **more)
+
     def do(self, action: str, /, **arguments: Any) -> Any:
         """Have Control do something. Raises ValueError with its traceback when it does not."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)

@@ -29,7 +29,7 @@ def asked(messages: list[Json], is_whole: bool = True) -> Asked:
     """What messages ask. Of a prompt that was cut the data that are left. Raises BadPrompt."""
     rules, data = messages[0]["content"], messages[1]["content"]
     told = _RULES.search(" ".join(rules.split()))
-    most = re.search(r"at most (\d+)", rules)
+    most = re.search(r"^- (?:items|lines): at most (\d+)", rules, re.MULTILINE)
     if not told or not most:
         raise BadPrompt(f"no rules: {rules[:200]}")
     first, *lines, last = data.split("\n")

@@ -19,7 +19,8 @@ _FIELDS = {"model", "messages", "response_format", "max_tokens", "max_completion
 class Options:
     """The server: its key ("": it knows none, and wants none to be sent), its model, which formats it takes, how it
     calls the limit of an answer ("": in both ways), how long this may be, how many tokens it takes at once, whether it
-    cuts what is longer `silently`, whether it tells how many there were, and the seconds that it takes to think.
+    cuts what is longer `silently`, whether it tells how many there were, words that it does not write about, and the
+    seconds that it takes to think.
     """
 
     key: str = "sk-invented"
@@ -31,6 +32,7 @@ class Options:
     context: int = 128_000
     silently: bool = False
     usage: bool = True
+    taboo: str = ""
     seconds: float = 0
 
 
@@ -219,6 +221,8 @@ def _completion(state: State, entry: Entry) -> Reply:
         messages = _left_of(messages, options.context)
         entry.input_tokens = options.context
     time.sleep(options.seconds)
+    if options.taboo and options.taboo in messages[1]["content"]:
+        return _said(options, entry, {"content": None, "refusal": "I cannot help with that."}, room)
     said = state.script.popleft() if state.script else {"content": _thought(state, messages, is_whole)}
     return _said(options, entry, said, room)
 
