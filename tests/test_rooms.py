@@ -44,7 +44,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 # What costs much and is seldom needed (modules that our own dependencies bring included).
 HEAVY = {
-    *("jinja2", "sqlite_utils", "requests", "openai", "httpx", "hypothesis", "pytest"),
+    *("jinja2", "sqlite_utils", "requests", "openai", "httpx", "httpx2", "pydantic", "hypothesis", "pytest"),
     *("logging", "asyncio", "http", "ssl", "email", "importlib.metadata", "tomllib", "urllib.request"),
     *("concurrent", "multiprocessing", "ctypes", "unittest", "tempfile", "argparse", "xml", "csv", "decimal"),
     *("zipfile", "gzip"),

@@ -123,7 +123,7 @@ _WORD = r"(?<![\w%+-])[\w%+-]+"
 _TAKEN_OUT = re.compile(
     rf"""!?\[[^\[\]]*\]\s?\([^()\s]*(?:\s[^()]*)?\)          # a link of Markdown: words, which stay, and an address
     | <(?=[a-z/!?])(?:[^<>]*>)?                              # a tag
-    | {_WORD}{_COLON}{_SLASHES}\S*                           # an address with its scheme
+    | (?:{_WORD})?{_COLON}{_SLASHES}\S*                           # an address with its scheme
     | (?:mailto|javascript|vbscript|data|file|tel|sms|xmpp|sip|magnet|bitcoin|about|blob){_COLON}\S+
     | {_SLASHES}{_WORD}(?:{_DOT}{_WORD})+\S*                 # without it
     | \bwww\d?{_DOT}\S+
@@ -131,7 +131,7 @@ _TAKEN_OUT = re.compile(
     | {_WORD}(?:{_DOT}{_WORD})*{_DOT}[^\W\d_]{{2,}}(?::\d+\S*|[/?\#]\S+)  # a host with a path
     | \d{{1,3}}(?:\.\d{{1,3}}){{3}}(?::\d+|/)\S*
     | [\[(](?:posts?\s|n\s?=\s?)?\d+(?:,\s?\d+)*[\])](?=[\s.,;:!?]|$)     # numbers of posts
-    | ^\s*\#{{1,6}}\s | [*`|]+ | ~~+ | __+ | <<+ | >>+ | ^\s*[>•+-]+\s | \[/?[a-z]{{1,5}}(?:=[^\]]*)?\]
+    | \](?=[(\[]) | ^\s*\#{{1,6}}\s | [*`|]+ | ~~+ | __+ | <<+ | >>+ | ^\s*[>•+-]+\s | \[/?[a-z]{{1,5}}(?:=[^\]]*)?\]
     """,
     re.VERBOSE,
 )

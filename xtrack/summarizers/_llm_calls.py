@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xtrack.errors import Temporary
+from xtrack.errors import Stopped, Temporary
 from xtrack.settings import LLM
 from xtrack.summarizers import ModelAccess
 from xtrack.summarizers._llm_client import Server, clock
@@ -139,7 +139,7 @@ class Calls:
                 )
                 if error := problem(reply, self.llm, now):
                     raise error
-            except Lost:
+            except (Lost, Stopped):
                 undo.pop_all()
                 self._book(sent, room)
                 raise

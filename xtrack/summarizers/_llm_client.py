@@ -75,8 +75,8 @@ class Server:
 
         self._client = self._client or _client(self._llm)
         try:
-            client = self._client.with_options(timeout=_timeout(until))
-            with client.chat.completions.with_streaming_response.create(**request) as response:
+            create = self._client.chat.completions.with_streaming_response.create
+            with create(**request, timeout=_timeout(until)) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 body = bytearray()
                 for piece in response.http_response.iter_raw(_PIECE_BYTES):

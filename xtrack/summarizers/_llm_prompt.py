@@ -164,8 +164,8 @@ def _wishes(brief: Brief) -> str:
             f"- Only posts that are on one of these topics: {topics}. The theme of an item is its topic in these words."
             ' If no post is on any of them, the answer is {"headline": "", "items": []}.'
         )
-    language = brief.language or "the language in which most of the posts are written"
-    wishes.append(f"- Write headline, theme and text in {language}.")
+    language = _json_text(brief.language) if brief.language else "the one in which most of the posts are written"
+    wishes.append(f"- The language of headline, theme and text: {language}.")
     if brief.focus:
         wishes.append(f"- The reader wishes: {_json_text(brief.focus)}")
     return "\n".join([*wishes, ""])
@@ -193,8 +193,8 @@ def fitting_bytes(count: int) -> int:
 def least_tokens(messages: Messages) -> int:
     """How many tokens messages have at the very least: tokenizers hardly ever join words.
 
-    Of scripts without spaces three different characters in a row count as one token.
+    Of scripts without spaces four different characters in a row count as one token.
     """
     text = "\n".join(message["content"] for message in messages)
     changes = re.findall(rf"([{_UNSPACED}])(?!\1)", text)
-    return len(re.findall(r"\w+", text)) * 3 // 4 + len(changes) // 3
+    return len(re.findall(r"[^\s!-/:-@\[-`{-~]+", text)) * 3 // 4 + len(changes) // 4

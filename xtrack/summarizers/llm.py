@@ -21,7 +21,7 @@ _LEAST_ROOM = 256
 _LEAST_CONTEXT = 1_800
 _MOST_POSTS = 400
 # How many times posts that a model declines to write about are parted, to find those that are at fault.
-_PARTINGS = 12
+_PARTINGS = 24
 # As how many input tokens a server may count: less than the rules alone have is no count.
 _LEAST_BELIEVED = 256
 _T = TypeVar("_T")

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.peers.llm.failures import BROKEN, FAILURES, KINDS, Failure, Reply, answer, error
 from tests.peers.llm.minds import MINDS, BadPrompt, Json, asked
@@ -112,7 +113,8 @@ def answered(
     except ValueError:
         body = None
     secret = headers.pop("authorization", "")
-    entry = Entry(path, headers, body)
+    # Asked as a proxy, it is told a whole URL (RFC 9112, section 3.2.2), and is that server.
+    entry, target = Entry(path, headers, body), urlsplit(path).path
     state.ledger.append(entry)
     if options.key and options.key in json.dumps([path, headers, body]):
         state.bugs.append(f"the key is somewhere in the request: {path}, {sorted(headers)}")
@@ -122,9 +124,9 @@ def answered(
     entry.failure = failure.kind if failure else ""
     if failure and failure.kind in FAILURES:
         reply = FAILURES[failure.kind](failure)
-    elif (method, path) == ("GET", "/v1/models"):
+    elif (method, target) == ("GET", "/v1/models"):
         reply = _refused_key(options, secret) or answer({"object": "list", "data": [{"id": options.model}]})
-    elif (method, path) != ("POST", PATH):
+    elif (method, target) != ("POST", PATH):
         reply = answer({"detail": "Not Found"}, 404)
     else:
         reply = _refused_key(options, secret) or _refused(options, headers, body) or _completion(state, entry)
