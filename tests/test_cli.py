@@ -19,24 +19,17 @@ UTC_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 COMMANDS = sorted(cli.commands)
 JOB_KEYS = [
     *("id", "state", "source", "names", "topics", "frequency", "at", "created_at", "last_run", "last_result"),
-    *(
-        "next_run",
-        "overdue_since",
-        "problem",
-        "timer",
-        "exclude",
-        "exclude_at_source",
-        "budget",
-        "emails",
-        "mail_quiet",
-        "lost_accounts",
-    ),
+    *("next_run", "overdue_since", "problem", "timer", "exclude", "exclude_at_source", "budget", "summarizer"),
+    *("prompt", "language", "emails", "mail_quiet", "lost_accounts"),
 ]
 RUN_KEYS = [
     *("id", "job", "trigger", "state", "slot", "missed", "started_at", "finished_at", "stage", "new_posts"),
     *("exit_code", "error", "next_try"),
 ]
-SUMMARY_KEYS = ["id", "job", "run", "created_at", "method", "headline", "posts", "omitted", "notices", "lines"]
+SUMMARY_KEYS = [
+    *("id", "job", "run", "created_at", "method", "headline", "posts", "omitted", "notices"),
+    *("model", "input_tokens", "output_tokens", "cost", "lines"),
+]
 POST_KEYS = ["id", "author", "author_name", "created_at", "kind", "text", "url", "original"]
 
 

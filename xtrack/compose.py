@@ -12,7 +12,10 @@ from xtrack.models import Job, Line, Original, Post, Summary
 
 Local = Callable[[datetime], str]
 
-_LABELS = {"extractive": "sentences taken from the posts, not written by a model"}
+_LABELS = {
+    "extractive": "sentences taken from the posts, not written by a model",
+    "llm": "written by a model; each line links to posts that it rests on",
+}
 _VERBS = {"repost": "reposting", "quote": "quoting"}
 _SUBJECT = 150
 _PREHEADER = 140

@@ -12,7 +12,7 @@ from xtrack.config import remove_data
 from xtrack.context import Context
 from xtrack.errors import BadData, Misconfigured, UsageError, XTrackError
 from xtrack.feeds import Agree, Cost, Watched, cost, first_posts, watch, watch_on
-from xtrack.models import EXCLUDABLE, Account, Job, Post, PostKind, Run
+from xtrack.models import EXCLUDABLE, Account, Job, Method, Post, PostKind, Run
 from xtrack.money import shown
 from xtrack.scheduler import Plan
 from xtrack.settings import Settings, load, unseen_secrets
@@ -48,6 +48,9 @@ class Wish:
     budget: int | None = None
     emails: tuple[str, ...] | None = None
     mail_quiet: bool | None = None
+    summarizer: Method | None = None
+    focus: str | None = None
+    language: str | None = None
 
 
 def handles(words: Iterable[str]) -> tuple[str, ...]:
@@ -97,7 +100,8 @@ def install(
         raise UsageError("what is it to leave out at the source?", "--exclude replies,reposts --exclude-at-source")
     since = moments.parse(wish.since, now, context.zone) if wish.since else None
     kind, spec = resolve("x" if wish.source is None else wish.source)
-    emails = _recipients(load(context.home, environ), wish.emails or ())
+    settings = load(context.home, environ)
+    summarizer, emails = _summarizer(settings, wish.summarizer), _recipients(settings, wish.emails or ())
     notes = context.backend.prepare()
     watched = watch(context, kind, spec, names, excluded if at_source else (), since, agree, now)
     parts = _one_each(watched) if each else [watched]
@@ -118,6 +122,9 @@ def install(
                 budget=_budget(wish.budget),
                 emails=emails,
                 mail_quiet=bool(wish.mail_quiet),
+                summarizer=summarizer,
+                focus=wish.focus or "",
+                language=wish.language or "",
             ),
             part.feeds,
         )
@@ -144,6 +151,13 @@ def _one_each(watched: Watched) -> list[Watched]:
         Watched((account.username,), (feed,), accounts=(account,))
         for account, feed in zip(watched.accounts, watched.feeds, strict=True)
     ]
+
+
+def _summarizer(settings: Settings, wished: Method | None) -> Method:
+    """Who is to write digests. Raises Misconfigured when it is to be a model and none is set."""
+    if wished == "llm" and not settings.llm.model:
+        raise Misconfigured("there is no model to write digests", "set llm.model in the config")
+    return wished or ("llm" if settings.llm.model else "extractive")
 
 
 def _recipients(settings: Settings, emails: Iterable[str]) -> tuple[str, ...]:
@@ -241,6 +255,9 @@ def update(context: Context, job_id: int, wish: Wish, agree: Agree) -> Changed:
             budget=job.budget if wish.budget is None else _budget(wish.budget),
             emails=job.emails if wish.emails is None else _recipients(settings, wish.emails),
             mail_quiet=job.mail_quiet if wish.mail_quiet is None else wish.mail_quiet,
+            summarizer=_summarizer(settings, wish.summarizer) if wish.summarizer else job.summarizer,
+            focus=job.focus if wish.focus is None else wish.focus,
+            language=job.language if wish.language is None else wish.language,
         )
 
     context.store.update_job(job_id, change, watched.feeds if watched else None)

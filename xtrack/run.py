@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from xtrack import ledger, locks
 from xtrack.context import Context
@@ -199,7 +200,7 @@ def _work(context: Context, run: Run) -> int:
         posts, seen = _new_posts(context, run, job, feeds)
         notices = context.store.notices(job.id)
         noticed = {notice.feed_id: notice.id for notice in notices}
-        digest = _digest(context, job, posts, notices, pause)
+        digest = _digest(context, run, job, posts, notices, pause, settings)
         # A run by hand closes the slot that has come, also meanwhile, and that nobody has done.
         slot = run.slot or ledger.due(_job_of(context, run), context.clock(), context.zone)
         summary_id = context.store.finish_run(
@@ -262,24 +263,34 @@ def _new_posts(context: Context, run: Run, job: Job, feeds: Sequence[Feed]) -> t
     return list(posts.values()), seen
 
 
-def _digest(context: Context, job: Job, posts: Sequence[Post], notices: Sequence[Notice], pause: str) -> Digest:
+def _digest(
+    context: Context,
+    run: Run,
+    job: Job,
+    posts: Sequence[Post],
+    notices: Sequence[Notice],
+    pause: str,
+    settings: Settings,
+) -> Digest:
     """What is new, and what else is to be known: what is told once, who is lost, why not all was read."""
     accounts = context.store.accounts(job.id)
     lost = [account for account in accounts if account.state != "ok"]
     if posts:
-        digest = _summarised(posts, job)
+        digest = _summarised(context, run, job, posts, settings)
     else:
         is_cut = bool(pause) or any(notice.is_gap for notice in notices)
         digest = Digest(method="none", headline=_quiet(len(accounts), len(lost), is_cut), lines=(), omitted=0)
     told = [*(notice.text for notice in notices), *(account.said for account in lost), *filter(None, [pause])]
-    return replace(digest, notices=tuple(dict.fromkeys(told)))
+    return replace(digest, notices=tuple(dict.fromkeys([*digest.notices, *told])))
 
 
-def _summarised(posts: Sequence[Post], job: Job) -> Digest:
-    from xtrack.summarizers import Brief
-    from xtrack.summarizers.extractive import Extractive
+def _summarised(context: Context, run: Run, job: Job, posts: Sequence[Post], settings: Settings) -> Digest:
+    from xtrack.access import JobAccess
+    from xtrack.summarizers import Brief, open_summarizer
 
-    return Extractive().summarize(posts, Brief(job.topics))
+    access = JobAccess(context, settings, job.id, 0, extend=_extend_timeout, say=partial(context.say_of, run))
+    summarizer = open_summarizer(job.summarizer, access)
+    return summarizer.summarize(posts, Brief(job.topics, job.language, job.focus))
 
 
 def _quiet(accounts: int, lost: int, is_cut: bool) -> str:

@@ -58,6 +58,9 @@ def install_job(
     exclude: Any,
     emails: tuple[str, ...],
     mail_quiet: bool | None,
+    summarizer: Any,
+    focus: str | None,
+    language: str | None,
     budget: int | None,
     each: bool,
     listing: str | None,
@@ -90,6 +93,9 @@ def install_job(
         budget=budget,
         emails=emails,
         mail_quiet=mail_quiet,
+        summarizer=summarizer,
+        focus=focus,
+        language=language,
     )
     changed = jobs.install(context, wish, _agree(yes), each or listing is not None, paused, look)
     _print_change(context, changed, "installed, paused" if paused else "installed")
@@ -171,6 +177,9 @@ def update_job(
     exclude: Any,
     emails: tuple[str, ...],
     mail_quiet: bool | None,
+    summarizer: Any,
+    focus: str | None,
+    language: str | None,
     budget: int | None,
     no_names: bool,
     no_topics: bool,
@@ -187,8 +196,8 @@ def update_job(
     if any(some and none for some, none in both):
         raise UsageError("those that are named, or none?", "xtrack update-job --help")
     flags = (no_names, no_topics, no_exclude, no_budget, no_emails)
-    words = (names, every, at, source, topics, exclude, emails)
-    told = (budget, at_source, mail_quiet)
+    words = (names, every, at, source, topics, exclude, emails, summarizer)
+    told = (budget, at_source, mail_quiet, focus, language)
     if not any((*flags, *words)) and all(one is None for one in told):
         raise UsageError("what is to be changed?", "xtrack update-job --help")
     wish = jobs.Wish(
@@ -202,6 +211,9 @@ def update_job(
         budget=-1 if no_budget else budget,
         emails=() if no_emails else emails or None,
         mail_quiet=mail_quiet,
+        summarizer=summarizer,
+        focus=focus,
+        language=language,
     )
     _print_change(context, jobs.update(context, job_id, wish, _agree(yes)), "updated")
 

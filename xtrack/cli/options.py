@@ -9,6 +9,7 @@ from xtrack.errors import BadData
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+_LONGEST = 1000
 NUMBER = click.IntRange(1, 2**63 - 1)
 
 
@@ -45,6 +46,12 @@ def address(text: str) -> str:
         raise BadData(f"{text!r} is no e-mail address", "such as kaya@example.org") from None
 
 
+def _line(text: str) -> str:
+    if not text.isprintable() or len(text) > _LONGEST:
+        raise click.BadParameter(f"one line of at most {_LONGEST} characters")
+    return text.strip()
+
+
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
 job = click.argument("job_id", metavar="JOB", type=NUMBER)
 jobs_named = click.argument("job_ids", metavar="[JOB]...", type=NUMBER, nargs=-1)
@@ -62,6 +69,13 @@ def schedule(required: bool) -> Callable[[_F], _F]:
                 "--email", "emails", type=address, multiple=True, metavar="A", help="Mail it there; may be repeated."
             ),
             click.option("--mail-quiet/--no-mail-quiet", default=None, help="Mail also that nothing is new."),
+            click.option(
+                "--summarizer",
+                type=click.Choice(["extractive", "llm"]),
+                help="Sentences from the posts, or a model's words. Default: llm where llm.model is set.",
+            ),
+            click.option("--prompt", "focus", type=_line, metavar="TEXT", help="What a model is to look for."),
+            click.option("--language", type=_line, metavar="L", help="In which language a model is to write."),
             click.option("--budget", type=_dollars, metavar="USD", help="The most that it may cost in a month."),
             click.option(
                 "--exclude",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from xtrack.models import Digest, Post
+from xtrack.models import Digest, Method, Post
 from xtrack.settings import LLM
 
 
@@ -25,6 +25,17 @@ class Summarizer(Protocol):
 
     def summarize(self, posts: Sequence[Post], brief: Brief) -> Digest:
         """A digest of `posts`, which are at least one; with topics, of those that are on one of them."""
+
+
+def open_summarizer(method: Method, access: "ModelAccess") -> Summarizer:
+    """What writes the digests of a job. Raises Misconfigured when it is to be a model and none is set."""
+    if method == "llm":
+        from xtrack.summarizers.llm import open_model
+
+        return open_model(access)
+    from xtrack.summarizers.extractive import Extractive
+
+    return Extractive()
 
 
 class ModelAccess(Protocol):
