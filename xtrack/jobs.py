@@ -100,9 +100,9 @@ def install(
         raise UsageError("what is it to leave out at the source?", "--exclude replies,reposts --exclude-at-source")
     since = moments.parse(wish.since, now, context.zone) if wish.since else None
     kind, spec = resolve("x" if wish.source is None else wish.source)
+    notes = context.backend.prepare()
     settings = load(context.home, environ)
     summarizer, emails = _summarizer(settings, wish.summarizer), _recipients(settings, wish.emails or ())
-    notes = context.backend.prepare()
     watched = watch(context, kind, spec, names, excluded if at_source else (), since, agree, now)
     parts = _one_each(watched) if each else [watched]
     new = [

@@ -35,10 +35,12 @@ def run_job(context: Context, job_id: int, start: Start) -> int:
 
 
 def _is_anything_to_do(context: Context, job_id: int, start: Start) -> bool:
-    if _slot_to_try(context, job_id, start) or _to_mail(context, job_id):
+    if _slot_to_try(context, job_id, start):
         return True
     try:
-        return any(run.job_id == job_id and run.state == "queued" for run in context.store.open_runs())
+        return bool(_to_mail(context, job_id)) or any(
+            run.job_id == job_id and run.state == "queued" for run in context.store.open_runs()
+        )
     except NotFound:
         return False
 
