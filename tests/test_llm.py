@@ -419,11 +419,22 @@ def test_a_cut_answer_gets_more_room(llm: LLM) -> None:
 
 def test_a_cut_answer_that_has_no_more_room_is_asked_for_less(llm: LLM) -> None:
     llm.do("options", most_output=4096)
-    llm.say("{", finish_reason="length")
+    llm.say("{", times=2, finish_reason="length")
     found = digest(purse(llm, context_tokens=16_000), many(4))
     assert len(found.lines) == 4
     good = [call for call in calls(llm) if call["status"] == 200]
-    assert [told([call]) for call in good] == [[0, 1, 2, 3], [0, 1, 2, 3]]
+    assert [told([call]) for call in good] == [[0, 1, 2, 3], [0, 1, 2, 3], [0, 1], [2, 3], []]
+
+
+def test_a_server_whose_answers_are_short_is_asked_for_no_more(llm: LLM) -> None:
+    llm.do("options", most_output=1000)
+    access = purse(llm)
+    assert digest(access, [post(1)]).lines
+    assert [call["body"]["max_completion_tokens"] for call in calls(llm)] == [4096, 2048, 1024, 512]
+    digest(access, [post(1)])
+    assert len(calls(llm)) == 5
+    llm.do("options", most_output=100)
+    assert "supports at most 100 tokens" in str(failing(access, BadData))
 
 
 def test_an_answer_that_stays_cut_fails_the_run(llm: LLM) -> None:

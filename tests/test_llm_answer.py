@@ -144,6 +144,10 @@ def test_the_same_words_are_one_line() -> None:
     assert [item.posts for item in found.items] == [(2, 0)]
 
 
+def test_no_more_lines_than_wanted() -> None:
+    assert len(draft(answer(*({**GOOD, "text": f"Line {n}."} for n in range(9))), 1, 2).items) == 2
+
+
 def test_an_empty_answer_is_one() -> None:
     assert draft('{"items": []}', 2, 2) == Draft("", ())
 
