@@ -84,6 +84,7 @@ class JobAccess:
 
     def reserve_sum(self, cost: int) -> None:
         """As summarizers.ModelAccess says."""
+        self._extend(self.llm.timeout.total_seconds())
         store, budget = self._context.store, self._settings.budget
         self._reservation, _ = store.reserve(self._job_id, cost, 1, 1, budget, self._context.clock())
 

@@ -133,7 +133,12 @@ def _leave_no_lock(context: Context, job_id: int) -> None:
 
 
 def _extend_timeout(_: float) -> None:
-    """Waiting is no work: have the unit's timeout count from now on (sd_notify(3), EXTEND_TIMEOUT_USEC)."""
+    """Waiting is no work: have the unit's timeout count from now on."""
+    _extend_by(0)
+
+
+def _extend_by(seconds: float) -> None:
+    """Have the unit's timeout count from so many seconds later on (sd_notify(3), EXTEND_TIMEOUT_USEC)."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -141,7 +146,7 @@ def _extend_timeout(_: float) -> None:
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
         name = "\0" + address[1:] if address.startswith("@") else address
-        notify.sendto(f"EXTEND_TIMEOUT_USEC={UNIT_SECONDS * 1_000_000}".encode(), name)
+        notify.sendto(f"EXTEND_TIMEOUT_USEC={round((UNIT_SECONDS + seconds) * 1_000_000)}".encode(), name)
 
 
 def close_died_run(context: Context, job_id: int) -> None:
@@ -290,7 +295,7 @@ def _summarised(context: Context, run: Run, job: Job, posts: Sequence[Post], set
     from xtrack.access import JobAccess
     from xtrack.summarizers import Brief, open_summarizer
 
-    access = JobAccess(context, settings, job.id, 0, extend=_extend_timeout, say=partial(context.say_of, run))
+    access = JobAccess(context, settings, job.id, 0, extend=_extend_by, say=partial(context.say_of, run))
     summarizer = open_summarizer(job.summarizer, access)
     return summarizer.summarize(posts, Brief(job.topics, job.language, job.focus))
 

@@ -12,8 +12,8 @@ from xtrack.money import shown
 from xtrack.store import rows
 from xtrack.store.database import Database
 
-# Longer than any call: what a process that died has set aside is free again then.
-_RESERVED = timedelta(minutes=10)
+# Longer than any call may take: what a process that died has set aside is free again then.
+_RESERVED = timedelta(minutes=70)
 _SPENT = """SELECT (SELECT coalesce(sum(cost), 0) FROM usage WHERE month = :month AND (:job IS NULL OR job_id = :job)),
     (SELECT coalesce(sum(cost), 0) FROM reservations
     WHERE until > :now AND until <= :latest AND (:job IS NULL OR job_id = :job))"""
