@@ -20,7 +20,7 @@ COMMANDS = sorted(cli.commands)
 JOB_KEYS = [
     *("id", "state", "source", "names", "topics", "frequency", "at", "created_at", "last_run", "last_result"),
     *("next_run", "overdue_since", "problem", "timer", "exclude", "exclude_at_source", "budget", "summarizer"),
-    *("prompt", "language", "emails", "mail_quiet", "lost_accounts"),
+    *("prompt", "language", "emails", "mail_quiet", "mails_not_sent", "lost_accounts"),
 ]
 RUN_KEYS = [
     *("id", "job", "trigger", "state", "slot", "missed", "started_at", "finished_at", "stage", "new_posts"),

@@ -2,6 +2,7 @@
 
 import email
 import json
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +14,9 @@ import pytest
 from tests.conftest import JOB, Command, World, write_config, write_lines
 from tests.peers.smtp import Smtp
 from tests.processes import forked
-from xtrack import outbox
+from xtrack import outbox, outcomes
+from xtrack.doctor import examine
+from xtrack.due import run_due
 from xtrack.errors import UsageError
 from xtrack.models import FeedSpec
 from xtrack.run import run_job
@@ -176,6 +179,10 @@ def test_whether_it_was_sent_is_unknown_when_the_server_goes_after_the_data(mail
     assert by_hand(mailing, job) != 0
     assert states(mailing) == [(KAYA, "unknown")]
     (summary,) = mailing.store.summaries()
+    (status,) = outcomes.statuses(mailing.context, [mailing.context.job(job)])
+    assert [mail.state for mail in status.unsent] == ["unknown"]
+    (check,) = [check for check in examine(mailing.context) if check.name == "mails"]
+    assert (check.ok, f"1 to {KAYA} (unknown)" in check.detail) == (False, True)
     mailing.pass_(days=1)
     assert outbox.send_summary(mailing.context, summary.id, ()) == 0
     assert states(mailing) == [(KAYA, "unknown"), (KAYA, "sent")]
@@ -280,3 +287,19 @@ def test_mail_from_the_command_line(xtrack: Command, smtp: Smtp) -> None:
     xtrack.good("update-job", str(job), "--no-emails")
     assert "mails to nobody" in xtrack("send-summary", "1").complaint(2)
     assert letters(smtp)[0]["Subject"] == "Mail from XTrack works"
+
+
+def test_what_was_sent_is_not_sent_again_where_that_cannot_be_noted(mailing: World, smtp: Smtp) -> None:
+    """The database goes read-only between the server's yes and ours."""
+    job = job_on(mailing, KAYA)
+    mailing.sql(
+        "CREATE TRIGGER full_disk BEFORE UPDATE OF sent_at ON deliveries WHEN new.state = 'sent' "
+        "BEGIN SELECT RAISE(ABORT, 'no room'); END"
+    )
+    with pytest.raises(sqlite3.IntegrityError):
+        by_hand(mailing, job)
+    assert states(mailing) == [(KAYA, "sending")]
+    mailing.sql("DROP TRIGGER full_disk")
+    assert run_due(mailing.context) == 0
+    assert states(mailing) == [(KAYA, "unknown")]
+    assert len(letters(smtp)) == 1

@@ -48,6 +48,7 @@ def _checks(context: Context) -> Iterator[Check]:
     yield Check("database", True, f"sound and writable: {context.home.database}")
     yield _disk(context)
     yield _ledger(context)
+    yield _mails(context)
     if found[0].ok:
         yield _drift(context)
         yield from _slots(context, all_jobs)
@@ -103,6 +104,16 @@ def _ledger(context: Context) -> Check:
         detail = f"the clock was wrong once: {few([f'job {job_id}' for job_id in wrong])} did slots that are to come"
         return Check("ledger", False, f"{detail}; they are not counted", "timedatectl")
     return Check("ledger", True, "no slot is done before its time")
+
+
+def _mails(context: Context) -> Check:
+    """Mails of late that were not sent, or perhaps not."""
+    found = context.store.wrong_deliveries(context.clock() - outcomes.LATELY)
+    wrong = [mail for mails in found.values() for mail in mails]
+    if wrong:
+        told = few([f"{mail.id} to {mail.recipient} ({mail.state})" for mail in wrong])
+        return Check("mails", False, f"not sent: {told}", "xtrack list-deliveries; xtrack send-summary sends one again")
+    return Check("mails", True, "none that failed")
 
 
 def _drift(context: Context) -> Check:

@@ -28,10 +28,10 @@ def run_due(context: Context) -> int:
     waits: an open slot of an active job, also one that is being run or not yet to be tried, a running or queued run, or
     something to be mailed.
     """
-    for run in context.store.open_runs():
-        with locks.held(locks.job(context.home.locks, run.job_id)) as ours:
+    for job_id in {run.job_id for run in context.store.open_runs()} | context.store.sending_jobs():
+        with locks.held(locks.job(context.home.locks, job_id)) as ours:
             if ours:
-                close_died_run(context, run.job_id)
+                close_died_run(context, job_id)
     now = context.clock()
     waiting = [(job.id, slot) for job in context.jobs() if (slot := ledger.due(job, now, context.zone))]
     tried = [job for job, slot in waiting if ledger.is_to_be_tried(context.store.attempts(job, slot), now)]

@@ -1,17 +1,17 @@
 """The outbox: what waits to be mailed for a job is sent once, put off, or given up."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from os import environ
 
 from xtrack import locks
-from xtrack.channels import Deferred, Letter, Office, Rejected, Unknown
+from xtrack.channels import Away, Deferred, Letter, Office, Rejected, Unknown
 from xtrack.columns import cut, tidy, wrap
 from xtrack.compose import html, show, text
 from xtrack.context import Context
-from xtrack.errors import UsageError, XTrackError
+from xtrack.errors import Misconfigured, UsageError, XTrackError
 from xtrack.models import Delivery, DeliveryState, Job
 from xtrack.settings import Mail, load
 
@@ -26,10 +26,17 @@ class _TakenBack(Exception):
     """The delivery is nobody's business any more."""
 
 
-def deliver(context: Context, job: Job, deliveries: Sequence[Delivery], mail: Mail, name: str) -> XTrackError | None:
+def deliver(
+    context: Context,
+    job: Job,
+    deliveries: Sequence[Delivery],
+    mail: Mail,
+    name: str,
+    extend: Callable[[float], None] = lambda _: None,
+) -> XTrackError | None:
     """Send what is to be mailed for a job now; gives what went wrong last, None when all is sent.
 
-    `name` begins each line that is logged.
+    `name` begins each line that is logged; `extend` is told before each mail how many seconds it may take.
     """
     from xtrack.channels.mail import open_office
 
@@ -38,10 +45,11 @@ def deliver(context: Context, job: Job, deliveries: Sequence[Delivery], mail: Ma
     try:
         with open_office(mail) as office:
             while left:
+                extend(mail.timeout.total_seconds())
                 wrong = _send(context, office, job, left[0], name) or wrong
                 left.pop(0)
-    except XTrackError as error:
-        # The server is away for all of them, or is not set up.
+    except (Away, Misconfigured) as error:
+        # All of them have to wait. What the store says is nothing that one could be sent again for.
         for delivery in left:
             _put_off(context, delivery, error)
         context.say(f"{name}: {len(left)} not mailed: {error}" + (f" ({error.hint})" if error.hint else ""))

@@ -7,16 +7,18 @@ from datetime import datetime, timedelta
 from xtrack import ledger, locks
 from xtrack.context import Context
 from xtrack.errors import NotFound
-from xtrack.models import Account, Job, Run
+from xtrack.models import Account, Delivery, Job, Run
 from xtrack.sources import describe
 
+# For so long a mail that failed is shown.
+LATELY = timedelta(days=7)
 _CALLER = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class Status:
     """A job with what became of it: `overdue` is a slot that should have been tried and was not, `problem` why, `lost`
-    are the accounts that cannot be read.
+    are the accounts that cannot be read, `unsent` the mails of late that failed, or of which nobody knows.
     """
 
     job: Job
@@ -26,6 +28,7 @@ class Status:
     problem: str
     timer: str
     lost: tuple[Account, ...] = ()
+    unsent: tuple[Delivery, ...] = ()
 
 
 def invocation(context: Context, job_id: int, run_id: int | None) -> str:
@@ -60,7 +63,7 @@ def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:
         if job.id not in running and (slot := _overdue(context, job, now, last.get(job.id)))
     }
     results = context.backend.results(list(overdue)) if overdue else {}
-    lost = context.store.lost_accounts()
+    lost, unsent = context.store.lost_accounts(), context.store.wrong_deliveries(now - LATELY)
     return [
         Status(
             job=job,
@@ -70,6 +73,7 @@ def statuses(context: Context, jobs: Sequence[Job]) -> list[Status]:
             problem=results.get(job.id, ""),
             timer="" if job.paused else context.backend.timer(job.id),
             lost=tuple(lost.get(job.id, ())),
+            unsent=tuple(unsent.get(job.id, ())),
         )
         for job in jobs
     ]

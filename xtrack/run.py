@@ -228,7 +228,7 @@ def _mail(context: Context, run: Run, job: Job, settings: Settings) -> int:
     if deliveries := _to_mail(context, job.id):
         from xtrack.outbox import deliver
 
-        wrong = deliver(context, job, deliveries, settings.mail, f"run {run.id}")
+        wrong = deliver(context, job, deliveries, settings.mail, f"run {run.id}", _extend_by)
     told = "; ".join(filter(None, (now.error, str(wrong or ""))))
     context.store.end_run(
         run, "undelivered" if wrong else "done", context.clock(), wrong.exit_code if wrong else 0, told
@@ -244,7 +244,7 @@ def _mail_rest(context: Context, job_id: int) -> int:
     from xtrack.outbox import deliver
 
     job, settings = context.job(job_id), load(context.home, os.environ)
-    wrong = deliver(context, job, deliveries, settings.mail, f"job {job_id}")
+    wrong = deliver(context, job, deliveries, settings.mail, f"job {job_id}", _extend_by)
     return wrong.exit_code if wrong else 0
 
 

@@ -80,6 +80,8 @@ def result(status: Status, local: Local) -> str:
     if status.overdue:
         return f"overdue since {local(status.overdue)}" + (f" ({status.problem})" if status.problem else "")
     lost = [account.said for account in status.lost]
+    if status.unsent:
+        lost.append(f"{len(status.unsent)} mail{'s' * (len(status.unsent) != 1)} not sent")
     return "; ".join([outcome(status.last, local) if status.last else "-", *lost])
 
 
@@ -303,6 +305,7 @@ def job_json(status: Status) -> dict[str, Any]:
         "language": job.language,
         "emails": list(job.emails),
         "mail_quiet": job.mail_quiet,
+        "mails_not_sent": [one.id for one in status.unsent],
         "lost_accounts": [{"id": one.id, "name": one.username, "state": one.state} for one in status.lost],
     }
 

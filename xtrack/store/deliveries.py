@@ -78,6 +78,10 @@ class Deliveries(Database):
                 {"state": state, "sent_at": sent_at, "error": error, "again": again, "id": delivery.id},
             )
 
+    def sending_jobs(self) -> set[int]:
+        """The jobs that have something being sent, or had when a process died."""
+        return {row["job_id"] for row in self.all("SELECT job_id FROM deliveries WHERE state = 'sending'")}
+
     def lose_track(self, job_id: int) -> int:
         """Note that nobody knows what has become of what a process that died was sending; gives how many.
 
