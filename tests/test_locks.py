@@ -159,3 +159,16 @@ def test_a_symlink_in_a_lock_s_place_is_not_followed(lock: Path, tmp_path: Path)
 
 def test_jobs_feeds_and_places_have_locks_of_their_own(tmp_path: Path) -> None:
     assert len({locks.job(tmp_path, 1), locks.feed(tmp_path, 1), *locks.places(tmp_path, 8)}) == 10
+
+
+def test_a_turn_that_a_stop_kept_from_ending_is_not_waited_for(tmp_path: Path) -> None:
+    """As a signal does that comes when a `with` ends and before its end has begun; the trace of it keeps the lock."""
+    lock = tmp_path / "locks" / "write"
+    cut_short = locks.queued_for(lock)
+    cut_short.__enter__()
+    started = time.monotonic()
+    with locks.queued_for(lock):
+        cut_short.__exit__(None, None, None)
+        assert locks.is_held(lock)
+    assert not locks.is_held(lock)
+    assert time.monotonic() - started < 5

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import time
+from _thread import get_ident
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from xtrack.errors import Misconfigured, Temporary
 # A few wait little; of a thousand each looks seldom, and yet some one of them at once.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 Waiting = Callable[[float], None]
+# The files of the locks that threads of this process hold in their turn, by path and thread.
+_turns: dict[tuple[Path, int], list[int]] = {}
 
 
 def _take(path: Path) -> int | None:
@@ -67,13 +70,23 @@ def held(path: Path) -> Iterator[bool]:
 
 @contextmanager
 def queued_for(path: Path) -> Iterator[None]:
-    """Hold a lock that everybody holds for a moment only, in the order in which they came."""
-    fd = _open(path)
+    """Hold a lock that everybody holds for a moment only, in the order in which they came. Not twice in one thread."""
+    # A stop that comes just as the last one ends keeps it from being let go: this thread would wait for itself.
+    key = (path, get_ident())
+    _let_go(key, _turns.get(key))
+    turn = _turns[key] = [_open(path)]
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(turn[0], fcntl.LOCK_EX)
         yield
     finally:
-        os.close(fd)
+        _let_go(key, turn)
+
+
+def _let_go(key: tuple[Path, int], turn: list[int] | None) -> None:
+    """Close the file of a lock that was queued for, once; its number may be another's after that."""
+    if turn is not None and _turns.get(key) is turn:
+        del _turns[key]
+        os.close(turn[0])
 
 
 @contextmanager
