@@ -46,7 +46,9 @@ def test_a_sound_machine_has_nothing_wrong(scope: Scope) -> None:
         "units",
         "database",
     }
-    assert found.keys() == asked | {"disk", "ledger", "timers", "slots"} | ({"linger"} if scope.user else set())
+    assert found.keys() == asked | {"disk", "ledger", "mails", "timers", "slots"} | (
+        {"linger"} if scope.user else set()
+    )
 
 
 def test_a_secret_that_only_the_shell_knows_is_named(scope: Scope) -> None:

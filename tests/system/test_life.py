@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,7 +61,8 @@ class Scope:
         self.machine.wait_for(ended, seconds, f"run {count}")
 
     def sql(self, statement: str, *values: object) -> None:
-        with sqlite3.connect(self.data / "xtrack.db", timeout=10) as db:
+        # Closed at once: whoever opens and closes the file in this process takes an open one's locks away (fcntl(2)).
+        with closing(sqlite3.connect(self.data / "xtrack.db", timeout=10)) as db, db:
             db.execute(statement, values)
 
     def write(self, inside: str, *posts: dict[str, str]) -> None:
