@@ -300,6 +300,7 @@ def test_two_jobs_that_start_together_buy_their_account_once(sites: list[Site]) 
 # the way to X
 
 
+@ONE_SCOPE
 def test_a_network_that_is_not_up_yet_is_waited_for(sites: list[Site]) -> None:
     """As after the machine woke: no name is found."""
     machine, wait = sites[0].scope.machine, "no address was found for localhost: waiting"
