@@ -102,6 +102,7 @@ def home(tmp_path: Path) -> Home:
     return Home(Path(sys.executable).parent, tmp_path / "measured")
 
 
+@pytest.mark.slow
 def test_a_database_that_sql_has_filled_is_as_runs_would_have_left_it(home: Home) -> None:
     growth.make(home, 1000)
     with closing(sqlite3.connect(home.database)) as db:
@@ -202,6 +203,7 @@ def test_of_many_that_write_at_once_none_fails(home: Home) -> None:
 # X
 
 
+@pytest.mark.slow
 def test_each_reader_has_to_have_all_new_posts_that_x_and_the_feed_have(home: Home, tmp_path: Path) -> None:
     nothing = x.Reader(lambda _: Spent(1, 1), lambda: "")
     with x.servers(tmp_path / "served") as there:

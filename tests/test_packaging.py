@@ -74,7 +74,9 @@ def sdist(built: Path) -> Path:
     return sdist
 
 
-@pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
+@pytest.mark.parametrize(
+    "kind", ["wheel", pytest.param("sdist", marks=pytest.mark.slow), pytest.param("editable", marks=pytest.mark.slow)]
+)
 def test_runs_a_job_in_an_empty_environment(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     what = ["--editable", str(request.getfixturevalue("tree"))]
     if kind != "editable":
