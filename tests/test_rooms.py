@@ -35,7 +35,7 @@ FLOORS = [
     ("xtrack.settings",),
     ("xtrack.money",),
     ("xtrack.config",),
-    ("xtrack.locks", "xtrack.privileges", "xtrack.files", "xtrack.streams"),
+    ("xtrack.deadline", "xtrack.locks", "xtrack.privileges", "xtrack.files", "xtrack.streams"),
     ("xtrack.models",),
     ("xtrack.errors",),
     ("xtrack",),

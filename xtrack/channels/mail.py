@@ -6,10 +6,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from xtrack.channels import Away, Deferred, Letter, Office, Rejected, Unknown
-from xtrack.channels._deadline import Late, clock, in_time
 from xtrack.channels._login import Login, Reply
 from xtrack.channels._message import compose
 from xtrack.channels._server import Server
+from xtrack.deadline import Late, clock, in_time
 from xtrack.errors import Misconfigured, XTrackError
 from xtrack.settings import Mail, address
 

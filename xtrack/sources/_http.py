@@ -4,7 +4,6 @@ No secret may be in a URL's host, which is all that errors name of a URL.
 """
 
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from xtrack import __version__
+from xtrack.deadline import Late, clock, in_time
 from xtrack.errors import BadData, Refused, Temporary, XTrackError
 
 if TYPE_CHECKING:
@@ -92,31 +92,15 @@ class Kept:
 
 
 def _in_time(ask: Callable[[float], Answer | Exception], url: str, limits: Limits) -> Answer:
-    """What `ask` gives or raises, which is told until when on `clock` it has time; an error that it gives is raised.
-
-    Sockets have timeouts for each step only, and looking up a name has none at all: what waits for the server is a
-    thread, which is left behind when the time is over.
-    """
-    import threading
-
+    """What `ask` gives or raises, which is told until when on `clock` it has time; an error that it gives is raised."""
     until = clock() + limits.total
-    outcome: list[Answer | Exception] = []
-
-    def work() -> None:
-        try:
-            outcome.append(ask(until))
-        except Exception as error:  # noqa: BLE001 - raised below, in the thread that waits
-            outcome.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        if clock() >= until:
-            raise _late(url, limits)
-        thread.join(min(1, max(0, until - clock())))
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return outcome[0]
+    try:
+        found = in_time(lambda: ask(until), until)
+    except Late:
+        raise _late(url, limits) from None
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def problem(answer: Answer) -> XTrackError | None:
@@ -160,11 +144,6 @@ def host(url: str) -> str:
 def _minutes(delay: timedelta) -> str:
     seconds = delay // timedelta(seconds=1)
     return f"{seconds} seconds" if seconds < 120 else f"{-(-seconds // 60)} minutes"
-
-
-def clock() -> float:
-    """Seconds that also count while the machine sleeps, where the system can tell (clock_gettime(2))."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _late(url: str, limits: Limits) -> Temporary:

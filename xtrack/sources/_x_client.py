@@ -9,6 +9,7 @@ from datetime import timedelta
 from urllib.parse import urlencode
 from weakref import WeakKeyDictionary
 
+from xtrack.deadline import clock
 from xtrack.errors import Misconfigured, Temporary
 from xtrack.sources import Access, _http
 from xtrack.sources._http import Limits, Unreachable
@@ -24,7 +25,7 @@ _LOOK_AGAIN = 5.0
 class _Call:
     """What a call may still wait for: pauses in seconds, soon after its beginning; a window, once."""
 
-    begun: float = field(default_factory=_http.clock)
+    begun: float = field(default_factory=clock)
     pauses: Iterator[float] = field(default_factory=lambda: iter(_PAUSES))
     has_waited: bool = False
 
@@ -54,7 +55,7 @@ class Client:
 
     def _pause(self, access: Access, call: _Call, error: Temporary) -> float | None:
         """For how many seconds to wait before it is tried again; None: no more."""
-        now = _http.clock()
+        now = clock()
         if isinstance(error, Unreachable):
             self._lost_at = now if self._lost_at is None else self._lost_at
             left = self._lost_at + access.patience - now

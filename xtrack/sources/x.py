@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from xtrack.deadline import clock
 from xtrack.errors import BadData, Temporary
 from xtrack.models import Account, AccountState, Page, PostKind
-from xtrack.sources import Access, Found, Timeline, _http, _v2
+from xtrack.sources import Access, Found, Timeline, _v2
 from xtrack.sources._v2 import Json, as_object, line, objects
 from xtrack.sources._x_answers import Rejected, account_state
 from xtrack.sources._x_client import Client, client_of
@@ -134,7 +135,7 @@ class XTimeline:
         """
         account = self._access.account(self._id)
         self._author = _v2.Author(self._id, account.username, account.name) if account else _v2.Author(self._id)
-        self._begun, self._pages, self._posts = _http.clock(), 0, 0
+        self._begun, self._pages, self._posts = clock(), 0, 0
         bound = now - self._access.x.look_back
         place, notices = parsed(cursor), list[str]()
         for _ in range(2 if place.walk else 1):
@@ -229,7 +230,7 @@ class XTimeline:
         return f"@{self._author.username}" if self._author.username else f"account {self._id}"
 
     def _show(self) -> None:
-        seconds = _http.clock() - self._begun
+        seconds = clock() - self._begun
         posts = f"{self._posts} post" + "s" * (self._posts != 1)
         self._access.show(f"{self._name}: page {self._pages}, {posts}, {seconds:.0f} s")
 

@@ -4,10 +4,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xtrack.deadline import clock
 from xtrack.errors import Stopped, Temporary
 from xtrack.settings import LLM
 from xtrack.summarizers import ModelAccess
-from xtrack.summarizers._llm_client import Server, clock
+from xtrack.summarizers._llm_client import Server
 from xtrack.summarizers._llm_errors import Busy, Declined, Lost, Part, Reply, Unsupported, host, problem
 from xtrack.summarizers._llm_prompt import Messages, measure, tokens
 

@@ -6,12 +6,12 @@ out of here, neither itself nor as a cause.
 
 import importlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from xtrack import __version__
+from xtrack.deadline import clock
 from xtrack.errors import Temporary, XTrackError
 from xtrack.settings import LLM
 from xtrack.summarizers._llm_errors import Lost, Reply, Unreachable, host
@@ -157,8 +157,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def clock() -> float:
-    """Seconds that also count while the machine sleeps, where the system can tell (clock_gettime(2))."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

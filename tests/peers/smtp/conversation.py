@@ -46,7 +46,7 @@ class Handler:
         has_users = bool(self._state.options.user)
         return [one for one in responses if has_users or not one.startswith("250-AUTH")]
 
-    async def handle_DATA(self, server: "Conversation", session: Session, envelope: Envelope) -> bytes:  # noqa: N802
+    async def handle_DATA(self, server: "Conversation", session: Session, envelope: Envelope) -> bytes:  # noqa: N802, aiosmtpd
         assert isinstance(envelope.content, bytes)
         data = envelope.content.decode("latin-1")
         self._state.bugs += sins(data, envelope.mail_from or "", envelope.rcpt_tos)

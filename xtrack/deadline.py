@@ -1,6 +1,5 @@
 """Work that waits for a server, until a moment on a clock that goes on while the machine sleeps."""
 
-import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -23,6 +22,8 @@ def in_time(work: Callable[[], _T], until: float) -> _T:
     Sockets have timeouts for each step only, and looking up a name has none at all: what waits for the server is a
     thread, which is left behind when the time is over.
     """
+    import threading
+
     outcome: list[_T | Exception] = []
 
     def finish() -> None:
